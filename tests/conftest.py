@@ -1,0 +1,21 @@
+"""What every test shares: repeatable hypothesis runs, and real logs where the machine has them."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+# The same examples in every run and no time limit per example: a failure in CI is a failure at your desk.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real logs beside the project (../shared/data); the test is skipped where it is absent."""
+    folder = PROJECT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"needs the real logs in {folder}, which are not part of the project and are absent here")
+    return folder

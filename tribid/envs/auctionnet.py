@@ -1,0 +1,89 @@
+"""The AuctionNet market (Su et al., "AuctionNet", NeurIPS 2024): 48 advertisers, values per exposure, payment on exposure.
+
+AuctionNet knows no clicks: an exposed ad is paid for, and converts with the value's probability. Here that is a market
+charged per impression whose click rate is 1, so "clicks" count exposures. What differs from the released simulator, on
+purpose: every tick has draws of its own (there one constant seed serves every tick), an ad that clears at the reserve is
+sold, the day's traffic curve is ours, and the error between value and prediction is lognormal around the true value
+(there truncated normal around the prediction).
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit, uint64
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from tribid.envs.advertisers import advertiser_arrays
+from tribid.envs.chance import Stream, mix64, normals, stream_key, uniforms
+from tribid.envs.platform import NoisyTruth, Rates, Requests
+from tribid.envs.scenario import MICROS, AuctionNetWorld, Scenario
+from tribid.envs.settlement import Leaving
+from tribid.envs.traffic import expected_share
+from tribid.envs.world import Arrivals, Day
+
+_CATEGORY_SIZE = 8
+_WINDOW = 4
+_PREDICTION_ERROR = 0.15
+_NORMALS = ndtri((np.arange(4096) + 0.5) / 4096).astype(np.float32)
+
+
+class AuctionNet:
+    """The world of ``kind: auctionnet``: mean values 5e-4 times a factor per category and window of four ticks."""
+
+    n_segments = 1
+
+    def __init__(self, scenario: Scenario) -> None:
+        assert isinstance(scenario.world, AuctionNetWorld)
+        self.config = scenario.world
+        self.rules = scenario.rules
+        self.n_ticks = self.config.traffic.ticks
+        self.leaving = Leaving(0.0, 0.0, 1.0)
+        n = len(scenario.advertisers)
+        self.forecaster = NoisyTruth(np.ones(n), np.ones(n), 0.0, _PREDICTION_ERROR)
+        mean_value = np.full(n, self.config.mean_value)
+        self.advertisers = advertiser_arrays(scenario.advertisers, scenario.rules, np.ones(n), mean_value)
+
+    def day(self, seed: int, day: int) -> Day:
+        """Counts of each tick: the curve times U(0.6, 1.4) per window of four ticks, scaled to the day's requests."""
+        share = expected_share(self.config.traffic)
+        window = np.arange(self.n_ticks) // _WINDOW
+        weight = share * (0.6 + 0.8 * uniforms(seed, Stream.TRAFFIC, day, request=window)[:, 0])
+        counts = np.rint(self.config.traffic.requests * weight / weight.sum()).astype(np.int64)
+        return Day(seed, day, counts, np.cumsum(counts) - counts, share)
+
+    def arrivals(self, day: Day, tick: int) -> Arrivals:
+        """Requests of the tick with click rate 1 and the value as conversion rate [B, A]."""
+        count = int(day.counts[tick])
+        index = day.first[tick] + np.arange(count, dtype=np.int64)
+        nobody = np.full(count, -1, np.int64)
+        reserve = np.full(count, round(self.rules.reserve * MICROS), np.int64)
+        requests = Requests(day.day, tick, index, nobody, np.arange(count), np.zeros(count, np.int64), reserve)
+        mean, spread = self._levels(day, tick)
+        values = np.empty((count, len(mean)), np.float32)
+        shared, own = math.sqrt(self.config.shared_effect), math.sqrt(1.0 - self.config.shared_effect)
+        keys = (stream_key(day.seed, Stream.ITEMS, day.day), stream_key(day.seed, Stream.SESSION, day.day))
+        _draw_values(*keys, index, mean, spread, np.float32(shared), np.float32(own), _NORMALS, values)
+        return Arrivals(requests, Rates(np.ones_like(values), values))
+
+    def _levels(self, day: Day, tick: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Mean value and its relative spread, each [A], in this tick."""
+        n = len(self.advertisers)
+        category, window = np.arange(n) // _CATEGORY_SIZE, tick // _WINDOW
+        by_category = 0.3 + 1.4 * uniforms(day.seed, Stream.ITEMS, day.day, request=category, ad=window)[:, 0]
+        within = 0.5 + uniforms(day.seed, Stream.ITEMS, day.day, request=1000 + np.arange(n))[:, 1]
+        spread = np.clip(0.5 + 0.1 * normals(day.seed, Stream.ADVERTISERS, day.day, request=np.arange(n))[:, 0], 0.05, None)
+        return (self.config.mean_value * by_category * within).astype(np.float32), spread.astype(np.float32)
+
+
+@njit(cache=True, nogil=True)
+def _draw_values(
+    key: Any, shared_key: Any, request: Any, mean: Any, spread: Any, shared: Any, own: Any, table: Any, out: Any
+) -> None:
+    shift = uint64(52)
+    for b in range(out.shape[0]):
+        common = shared * table[mix64(shared_key, request[b], 0) >> shift]
+        for i in range(out.shape[1]):
+            z = common + own * table[mix64(key, request[b], i) >> shift]
+            out[b, i] = min(np.float32(1.0), max(np.float32(0.0), mean[i] * (np.float32(1.0) + spread[i] * z)))

@@ -1,0 +1,205 @@
+"""The one code path that decides: bid, OCPC, rank and price of one request, for the simulator and for the ranker.
+
+``decide_row`` sees one request at a time, so a batch of one gives bit for bit what a batch of a million gives.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from tribid.auctions import kernels, ocpc_kernels
+from tribid.auctions.kernels import price_row, rank_row
+from tribid.auctions.ocpc_kernels import ocpc_row
+from tribid.auctions.score import quality_weight
+from tribid.envs.advertisers import Advertisers
+from tribid.envs.chance import Stream, unit4
+from tribid.envs.platform import Rates, Requests
+from tribid.envs.scenario import Rules
+
+_MECHANISMS = {"gsp": kernels.GSP, "vcg": kernels.VCG, "first_price": kernels.FIRST_PRICE}
+_STRATEGIES = {
+    "off": ocpc_kernels.OCPC_OFF,
+    "simple": ocpc_kernels.OCPC_SIMPLE,
+    "greedy": ocpc_kernels.OCPC_GREEDY,
+    "pcvr_rank": ocpc_kernels.OCPC_CONVERSION_RANK,
+}
+_INDICES = {"f1": ocpc_kernels.INDEX_F1, "f2": ocpc_kernels.INDEX_F2, "sigma": ocpc_kernels.INDEX_SIGMA}
+
+
+class Law(NamedTuple):
+    """The rules as numbers that a kernel takes."""
+
+    mechanism: int
+    strategy: int
+    index: int
+    bid_range: float
+    alpha: float
+    squash: float
+    per_impression: bool
+    slot_effects: NDArray[np.float64]
+
+
+class Terms(NamedTuple):
+    """What decides an advertiser's bid, each [A]; see ``Advertisers``."""
+
+    bid_per_click: NDArray[np.float64]
+    bid_per_pcvr: NDArray[np.float64]
+    mean_pcvr: NDArray[np.float64]
+    price_micros: NDArray[np.int64]
+    opted_in: NDArray[np.bool_]
+    cap_micros: NDArray[np.int64]
+
+
+class Desk(NamedTuple):
+    """Working memory of one request: [N] arrays, and ``top`` and ``top_score`` [K + 1], ``price`` [K]."""
+
+    bids: NDArray[np.int64]
+    weight: NDArray[np.float64]
+    cap: NDArray[np.int64]
+    lower: NDArray[np.int64]
+    upper_score: NDArray[np.float64]
+    picked: NDArray[np.bool_]
+    tie: NDArray[np.float64]
+    score: NDArray[np.float64]
+    top: NDArray[np.int64]
+    top_score: NDArray[np.float64]
+    price: NDArray[np.int64]
+
+
+class Decision(NamedTuple):
+    """Who is shown and at what price, for B requests.
+
+    ``winner`` [B, K] (-1 for an empty slot), ``price_micros`` [B, K], ``score`` [B, K], ``runner_up`` [B] (-1 where
+    nobody was left), ``runner_up_score`` [B], ``bid_micros`` [B, N] after OCPC.
+    """
+
+    winner: NDArray[np.int64]
+    price_micros: NDArray[np.int64]
+    score: NDArray[np.float64]
+    runner_up: NDArray[np.int64]
+    runner_up_score: NDArray[np.float64]
+    bid_micros: NDArray[np.int64]
+
+
+def law_of(rules: Rules) -> Law:
+    """The scenario's rules as numbers."""
+    return Law(
+        _MECHANISMS[rules.auction],
+        _STRATEGIES[rules.ocpc.strategy],
+        _INDICES[rules.ocpc.index],
+        rules.ocpc.bid_range,
+        rules.ocpc.alpha,
+        rules.squash,
+        rules.charge == "impression",
+        np.array(rules.slot_effects, np.float64),
+    )
+
+
+def terms_of(advertisers: Advertisers) -> Terms:
+    """The advertisers' bidding terms."""
+    return Terms(*(getattr(advertisers, name) for name in Terms._fields))
+
+
+def new_desk(candidates: int, slots: int) -> Desk:
+    """Fresh working memory."""
+    n = candidates
+    return Desk(
+        bids=np.zeros(n, np.int64),
+        weight=np.zeros(n),
+        cap=np.zeros(n, np.int64),
+        lower=np.zeros(n, np.int64),
+        upper_score=np.zeros(n),
+        picked=np.zeros(n, np.bool_),
+        tie=np.zeros(n),
+        score=np.zeros(n),
+        top=np.zeros(slots + 1, np.int64),
+        top_score=np.zeros(slots + 1),
+        price=np.zeros(slots, np.int64),
+    )
+
+
+@njit(cache=True, error_model="numpy")
+def decide_row(
+    law: Law, terms: Terms, multiplier: Any, left: Any, pctr: Any, pcvr: Any, reserve: Any,
+    seed: Any, day: Any, request: Any, desk: Desk,
+) -> None:  # fmt: skip
+    """Decide one request in place: afterwards ``desk`` holds adjusted bids, the ranking and the prices.
+
+    ``multiplier`` [N] are the policies' multipliers for the request's segment, ``left`` [N] the budgets left in micros:
+    a bid is never above its advertiser's budget, so no charge can be.
+    """
+    bids, weight, cap, tie = desk.bids, desk.weight, desk.cap, desk.tie
+    for i in range(bids.shape[0]):
+        bid = multiplier[i] * (terms.bid_per_click[i] + terms.bid_per_pcvr[i] * np.float64(pcvr[i]))
+        if law.per_impression:
+            bid = bid * np.float64(pctr[i])
+        cap[i] = max(np.int64(0), min(terms.cap_micros[i], left[i]))
+        whole = min(np.int64(min(bid, 9e15)), cap[i])
+        bids[i] = whole if whole >= reserve else 0
+        tie[i] = 0.0
+    if law.per_impression:
+        weight[:] = 1.0
+    elif law.squash == 1.0:
+        for i in range(bids.shape[0]):
+            weight[i] = np.float64(pctr[i])
+    else:
+        for i in range(bids.shape[0]):
+            weight[i] = quality_weight(np.float64(pctr[i]), law.squash)
+    if law.strategy != 0:
+        ocpc_row(
+            law.strategy, law.index, bids, weight, pctr, pcvr, terms.mean_pcvr, terms.price_micros, terms.opted_in, cap,
+            law.bid_range, law.alpha, law.slot_effects.shape[0], desk.lower, desk.upper_score, desk.picked, tie,
+        )  # fmt: skip
+    if rank_row(bids, weight, reserve, tie, desk.score, desk.top, desk.top_score):
+        for i in range(bids.shape[0]):
+            tie[i] += unit4(seed, Stream.TIE, day, request, i)[0]
+        rank_row(bids, weight, reserve, tie, desk.score, desk.top, desk.top_score)
+    price_row(law.mechanism, bids, weight, law.slot_effects, reserve, desk.top, desk.top_score, desk.price)
+
+
+@njit(cache=True, error_model="numpy")
+def _decide_rows(
+    law: Law, terms: Terms, multiplier: Any, left: Any, segment: Any, pctr: Any, pcvr: Any, reserve: Any,
+    seed: Any, day: Any, request: Any, desk: Desk, out: Decision,
+) -> None:  # fmt: skip
+    slots = law.slot_effects.shape[0]
+    for b in range(pctr.shape[0]):
+        decide_row(
+            law, terms, multiplier[segment[b]], left, pctr[b], pcvr[b], reserve[b], seed, day, request[b], desk
+        )
+        for k in range(slots):
+            out.winner[b, k] = desk.top[k]
+            out.price_micros[b, k] = desk.price[k]
+            out.score[b, k] = desk.top_score[k]
+        out.runner_up[b] = desk.top[slots]
+        out.runner_up_score[b] = desk.top_score[slots]
+        for i in range(desk.bids.shape[0]):
+            out.bid_micros[b, i] = desk.bids[i]
+
+
+def decide(
+    rules: Rules, advertisers: Advertisers, multipliers: NDArray[np.float64], left_micros: NDArray[np.int64],
+    requests: Requests, predicted: Rates, seed: int,
+) -> Decision:  # fmt: skip
+    """Decide B requests against the same budgets: nothing is charged between them.
+
+    ``multipliers`` is [A, S] (S user segments), ``left_micros`` [A], ``predicted`` [B, A].
+    """
+    count, n = predicted.ctr.shape
+    slots = len(rules.slot_effects)
+    out = Decision(
+        winner=np.empty((count, slots), np.int64),
+        price_micros=np.empty((count, slots), np.int64),
+        score=np.empty((count, slots)),
+        runner_up=np.empty(count, np.int64),
+        runner_up_score=np.empty(count),
+        bid_micros=np.empty((count, n), np.int64),
+    )
+    _decide_rows(
+        law_of(rules), terms_of(advertisers), np.ascontiguousarray(multipliers.T), left_micros, requests.segment,
+        predicted.ctr, predicted.cvr, requests.reserve_micros, np.uint64(seed), requests.day, requests.request,
+        new_desk(n, slots), out,
+    )  # fmt: skip
+    return out

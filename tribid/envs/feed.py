@@ -1,0 +1,240 @@
+"""A synthetic e-commerce feed: a population with latent interests, visits that browse or buy, items with a price.
+
+The truth is one logistic model with shared user effects: the log-odds of a click are the ad's level plus the user's
+activity plus the match of the user's interests with the item, plus the effect of a buying visit; conversions likewise,
+with the user's purchase power and the item's price. Every design choice of this module is ours.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from tribid.auctions import trimmed_mean_pcvr
+from tribid.envs.advertisers import Advertisers, advertiser_arrays
+from tribid.envs.chance import Stream, normals, uniforms, unit4
+from tribid.envs.platform import NoisyTruth, Rates, Requests
+from tribid.envs.scenario import MICROS, Advertiser, FeedWorld, GeneratedAdvertisers, Scenario
+from tribid.envs.settlement import Leaving
+from tribid.envs.traffic import plan_day
+from tribid.envs.world import Arrivals, Day
+
+_CALIBRATION_REQUESTS = 4096
+
+
+class Feed:
+    """The world of ``kind: feed``. Population and items depend on the world's seed alone, never on the day's."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        assert isinstance(scenario.world, FeedWorld)
+        self.config = config = scenario.world
+        self.rules = scenario.rules
+        self.n_ticks = config.traffic.ticks
+        self._users = _Users(config)
+        self._ads = _Ads(config, scenario.advertisers or scenario.generated)
+        self.forecaster = _forecaster(config, len(self._ads.price))
+        self.cluster = self._users.clusters(self)
+        self.leaving = Leaving(
+            config.users.leave_base, config.users.leave_irrelevance, float(self.sample_rates()[0].ctr.mean(dtype=np.float64))
+        )
+        self.n_segments = {"none": 1, "state": 2, "cluster": config.users.clusters}[scenario.rules.segments]
+        self.advertisers = self._priced(scenario)
+
+    def day(self, seed: int, day: int) -> Day:
+        """Counts of each tick."""
+        return plan_day(self.config.traffic, seed, day)
+
+    def arrivals(self, day: Day, tick: int) -> Arrivals:
+        """Requests of the tick; request j belongs to visit j mod S, so that visits interleave."""
+        count = int(day.counts[tick])
+        visits = max(1, -(-count // self.config.traffic.session_length))
+        user, buying, guess = self._visits(day, tick, visits)
+        visit = np.arange(count, dtype=np.int64) % visits
+        requests = Requests(
+            day=day.day,
+            tick=tick,
+            request=day.first[tick] + np.arange(count, dtype=np.int64),
+            user=user[visit],
+            session=visit,
+            segment=self.segment(user, guess)[visit],
+            reserve_micros=np.full(count, round(self.rules.reserve * MICROS), np.int64),
+        )
+        return Arrivals(requests, self.truth(requests.user, buying[visit]))
+
+    def segment(self, user: NDArray[np.int64], buying: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """The segment [B] that a policy may act on, from what the platform believes of the visit."""
+        if self.rules.segments == "state":
+            return buying.astype(np.int64)
+        if self.rules.segments == "cluster":
+            return self.cluster[user]
+        return np.zeros(len(user), np.int64)
+
+    def truth(self, user: NDArray[np.int64], buying: NDArray[np.bool_]) -> Rates:
+        """True rates [B, A] of every ad for these users in these states."""
+        out = Rates(*(np.empty((len(user), len(self._ads.price)), np.float32) for _ in range(2)))
+        u, a, config = self._users, self._ads, self.config
+        effects = np.array(
+            [config.rates.interest_ctr, config.rates.interest_cvr, config.users.buying_ctr_effect, config.users.buying_cvr_effect],
+            np.float32,
+        )
+        _true_rates(user, buying, u.interests, u.activity, u.power, a.interests, a.ctr, a.cvr, effects, out.ctr, out.cvr)
+        return out
+
+    def _visits(self, day: Day, tick: int, visits: int) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
+        users = self.config.users
+        user, buying, guess = np.empty(visits, np.int64), np.empty(visits, np.bool_), np.empty(visits, np.bool_)
+        _draw_visits(
+            np.uint64(day.seed), day.day, day.first[tick], users.count, users.buying_share, users.state_accuracy,
+            user, buying, guess,
+        )  # fmt: skip
+        return user, buying, guess
+
+    def sample_rates(self, count: int = _CALIBRATION_REQUESTS) -> tuple[Rates, Rates]:
+        """True and predicted rates of ``count`` requests of a day before the first, as a platform would have logged."""
+        day = Day(self.config.seed, 0xFFFFFFFF, np.array([count]), np.array([0]), np.ones(1))
+        user, buying, _ = self._visits(day, 0, count)
+        truth = self.truth(user, buying)
+        nothing = np.zeros(count, np.int64)
+        requests = Requests(day.day, 0, np.arange(count), user, nothing, nothing, nothing)
+        return truth, self.forecaster.predict(day.seed, requests, truth)
+
+    def _priced(self, scenario: Scenario) -> Advertisers:
+        _, predicted = self.sample_rates()
+        mean_pctr = predicted.ctr.mean(axis=0, dtype=np.float64)
+        mean_pcvr = trimmed_mean_pcvr(predicted.cvr)
+        listed = scenario.advertisers or _generate(scenario.generated, self, mean_pctr, mean_pcvr)
+        return advertiser_arrays(listed, scenario.rules, mean_pctr, mean_pcvr)
+
+
+class _Users:
+    """Interests [U, d], and the log-odds effects of activity and purchase power [U], all float32."""
+
+    def __init__(self, config: FeedWorld) -> None:
+        users = config.users
+        index = np.arange(users.count)
+        words = -(-users.interests // 4)
+        draws = [normals(config.seed, Stream.USERS, request=index, ad=word) for word in range(words)]
+        self.interests = np.hstack(draws)[:, : users.interests].astype(np.float32)
+        traits = normals(config.seed, Stream.USERS, request=index, ad=words)
+        self.activity = (users.activity_spread * traits[:, 0]).astype(np.float32)
+        self.power = (users.purchase_power_spread * traits[:, 1]).astype(np.float32)
+        self._count, self._clusters = users.count, users.clusters
+
+    def clusters(self, feed: "Feed") -> NDArray[np.int64]:
+        """Consumer clusters [U]: users sorted by expected revenue, cut into equal parts (Jin et al., CIKM 2018)."""
+        revenue = np.empty(self._count)
+        for start in range(0, self._count, 4096):
+            user = np.arange(start, min(start + 4096, self._count))
+            rates = feed.truth(user, np.zeros(len(user), np.bool_))
+            revenue[user] = (rates.ctr * rates.cvr) @ feed._ads.price
+        rank = np.empty(self._count, np.int64)
+        rank[np.argsort(revenue, kind="stable")] = np.arange(self._count)
+        clusters: NDArray[np.int64] = rank * self._clusters // self._count
+        return clusters
+
+
+class _Ads:
+    """Item embeddings [d, A] of unit length, prices [A], and the log-odds levels of click and conversion [A]."""
+
+    def __init__(self, config: FeedWorld, wanted: GeneratedAdvertisers | tuple[Advertiser, ...]) -> None:
+        rates, dims, seed = config.rates, config.users.interests, config.seed
+        count = wanted.count if isinstance(wanted, GeneratedAdvertisers) else len(wanted)
+        traits = normals(seed, Stream.ITEMS, request=np.arange(count))
+        if isinstance(wanted, GeneratedAdvertisers):
+            self.category = np.arange(count) % config.categories
+            self.price = np.round(wanted.price * np.exp(wanted.price_spread * traits[:, 2]), 2)
+        else:
+            self.category = np.array([advertiser.category for advertiser in wanted])
+            self.price = np.array([advertiser.price for advertiser in wanted])
+            if self.category.max() >= config.categories:
+                raise ValueError(
+                    f"advertisers: category is {self.category.max()}; allowed is 0 to {config.categories - 1} "
+                    f"(world.categories is {config.categories})"
+                )
+        words = -(-dims // 4)
+        own = np.hstack([normals(seed, Stream.ITEMS, request=np.arange(count), ad=1 + w) for w in range(words)])[:, :dims]
+        shared = np.hstack(
+            [normals(seed, Stream.ITEMS, request=self.category, ad=1000 + w) for w in range(words)]
+        )[:, :dims]
+        mixed = math.sqrt(0.7) * shared + math.sqrt(0.3) * own
+        self.interests = np.ascontiguousarray((mixed / np.linalg.norm(mixed, axis=1, keepdims=True)).T, np.float32)
+        self.ctr = (_logit(rates.ctr) + rates.ad_ctr_spread * traits[:, 0]).astype(np.float32)
+        dearer = np.log(self.price) - np.log(self.price).mean()
+        self.cvr = (_logit(rates.cvr) + rates.ad_cvr_spread * traits[:, 1] - rates.price_effect * dearer).astype(np.float32)
+
+
+def _forecaster(config: FeedWorld, ads: int) -> NoisyTruth:
+    prediction = config.prediction
+    spread = prediction.ad_calibration_spread * normals(config.seed, Stream.CALIBRATION, request=np.arange(ads))
+    return NoisyTruth(
+        prediction.ctr_calibration * np.exp(spread[:, 0]),
+        prediction.cvr_calibration * np.exp(spread[:, 1]),
+        prediction.ctr_noise,
+        prediction.cvr_noise,
+    )
+
+
+def _generate(
+    wanted: GeneratedAdvertisers, feed: Feed, mean_pctr: NDArray[np.float64], mean_pcvr: NDArray[np.float64]
+) -> tuple[Advertiser, ...]:
+    requests = feed.config.traffic.requests
+    spread = normals(feed.config.seed, Stream.ADVERTISERS, request=np.arange(wanted.count))
+    advertisers = []
+    for i in range(wanted.count):
+        price, objective = float(feed._ads.price[i]), wanted.objectives[i % len(wanted.objectives)]
+        affordable = wanted.margin * price
+        base_bid = max(0.01, round(wanted.bid_level * affordable * float(mean_pcvr[i]), 4))
+        everything = requests * float(mean_pctr[i]) * base_bid
+        budget = max(0.01, round(wanted.budget_share * everything * math.exp(wanted.budget_spread * spread[i, 0]), 2))
+        advertisers.append(
+            Advertiser(
+                name=f"adv{i:02d}",
+                objective=objective,
+                budget=budget,
+                base_bid=base_bid,
+                category=int(feed._ads.category[i]),
+                price=price,
+                target_cpa=round(affordable, 2) if objective == "target_cpa" else None,
+                target_roas=round(1 / wanted.margin, 3) if objective == "target_roas" else None,
+            )
+        )
+    return tuple(advertisers)
+
+
+def _logit(rate: float) -> float:
+    return math.log(rate / (1 - rate))
+
+
+@njit(cache=True)
+def _draw_visits(
+    seed: Any, day: Any, first: Any, users: Any, buying_share: Any, accuracy: Any, user: Any, buying: Any, guess: Any
+) -> None:
+    for s in range(user.shape[0]):
+        who, state, known, _ = unit4(seed, Stream.SESSION, day, first + s, 0)
+        user[s] = int(who * users)
+        buying[s] = state < buying_share
+        guess[s] = buying[s] == (known < accuracy)
+
+
+@njit(cache=True, nogil=True)
+def _true_rates(
+    user: Any, buying: Any, interests: Any, activity: Any, power: Any, ad_interests: Any, ad_ctr: Any, ad_cvr: Any,
+    effects: Any, ctr: Any, cvr: Any,
+) -> None:  # fmt: skip
+    one = np.float32(1.0)
+    n_ads = ad_ctr.shape[0]
+    match = np.empty(n_ads, np.float32)
+    for b in range(user.shape[0]):
+        u = user[b]
+        state_ctr = effects[2] if buying[b] else np.float32(0.0)
+        state_cvr = effects[3] if buying[b] else np.float32(0.0)
+        for i in range(n_ads):
+            match[i] = np.float32(0.0)
+        for d in range(interests.shape[1]):
+            for i in range(n_ads):
+                match[i] += interests[u, d] * ad_interests[d, i]
+        for i in range(n_ads):
+            ctr[b, i] = one / (one + math.exp(-(ad_ctr[i] + activity[u] + effects[0] * match[i] + state_ctr)))
+            cvr[b, i] = one / (one + math.exp(-(ad_cvr[i] + power[u] + effects[1] * match[i] + state_cvr)))

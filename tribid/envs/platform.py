@@ -1,0 +1,91 @@
+"""What a platform predicts, as a protocol: a learned model reaches the world through it, never by an import.
+
+The default is the truth with an error that the scenario sets, so that the worth of a better prediction can be
+measured against a world whose truth is known.
+"""
+
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numba import njit, uint64
+from numpy.typing import NDArray
+
+from tribid.envs.chance import Stream, lognormal_table, mix64, stream_key
+
+
+class Requests(NamedTuple):
+    """What the platform sees of B requests, in the order of their arrival.
+
+    ``day`` and ``tick`` are the same for all of them; ``request`` [B] is the index within the day, ``user`` [B] the
+    user's index (-1 where a log has none), ``session`` [B] the session's index within the tick, ``segment`` [B] the
+    user segment that a policy may act on, ``reserve_micros`` [B] the least bid that takes part (in a replayed log the
+    market price that has to be met).
+    """
+
+    day: int
+    tick: int
+    request: NDArray[np.int64]
+    user: NDArray[np.int64]
+    session: NDArray[np.int64]
+    segment: NDArray[np.int64]
+    reserve_micros: NDArray[np.int64]
+
+
+class Rates(NamedTuple):
+    """Click rate ``ctr`` [B, N] of an examined ad, and conversion rate ``cvr`` [B, N] of a click, float32 in [0, 1]."""
+
+    ctr: NDArray[np.float32]
+    cvr: NDArray[np.float32]
+
+
+class Forecaster(Protocol):
+    """Predicts click and conversion rates for the candidates of some requests.
+
+    ``truth`` holds the world's true rates: only a stand-in such as ``NoisyTruth`` may read it. The answer for a request
+    must not depend on which other requests are asked for in the same call.
+    """
+
+    def predict(self, seed: int, requests: Requests, truth: Rates) -> Rates:
+        """Predicted rates, shaped as ``truth``."""
+        ...
+
+
+@njit(cache=True, nogil=True)
+def _disturb(key: Any, request: Any, truth: Any, bias: Any, table: Any, out: Any) -> None:
+    shift = uint64(52)
+    for b in range(truth.shape[0]):
+        for i in range(truth.shape[1]):
+            out[b, i] = min(np.float32(1.0), truth[b, i] * bias[i] * table[mix64(key, request[b], i) >> shift])
+
+
+class NoisyTruth:
+    """The truth times a per-ad calibration factor times a lognormal error per (request, ad).
+
+    Arguments: ``ctr_bias`` and ``cvr_bias`` [N] multiply the truth (1.2 over-predicts by a fifth); ``ctr_noise`` and
+    ``cvr_noise`` are the log-scale of an error with mean 1. Predictions are capped at 1.
+    """
+
+    def __init__(
+        self, ctr_bias: NDArray[np.float64], cvr_bias: NDArray[np.float64], ctr_noise: float, cvr_noise: float
+    ) -> None:
+        self.ctr_bias = ctr_bias.astype(np.float32)
+        self.cvr_bias = cvr_bias.astype(np.float32)
+        self._ctr_table = lognormal_table(ctr_noise)
+        self._cvr_table = lognormal_table(cvr_noise)
+
+    def predict(self, seed: int, requests: Requests, truth: Rates) -> Rates:
+        """Predicted rates [B, N] float32."""
+        ctr, cvr = np.empty_like(truth.ctr), np.empty_like(truth.cvr)
+        key = stream_key(seed, Stream.CTR_ERROR, requests.day)
+        _disturb(key, requests.request, truth.ctr, self.ctr_bias, self._ctr_table, ctr)
+        key = stream_key(seed, Stream.CVR_ERROR, requests.day)
+        _disturb(key, requests.request, truth.cvr, self.cvr_bias, self._cvr_table, cvr)
+        return Rates(ctr, cvr)
+
+
+class GivenPrediction:
+    """Passes the world's own rates through: for a log whose predictions were recorded, or a noise-free platform."""
+
+    def predict(self, seed: int, requests: Requests, truth: Rates) -> Rates:
+        """The rates as given."""
+        return truth

@@ -1,0 +1,335 @@
+"""Scenarios: one YAML file describes one market; it is validated once, frozen, and named in every result by its hash.
+
+In files, money is in currency units (``budget: 250.0``); in code it is integer micros (``budget_micros``). A scenario's
+name (``feed``) or a path to a YAML file is accepted wherever a scenario is.
+"""
+
+import hashlib
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+MICROS = 1_000_000
+"""Micros in one currency unit."""
+
+SCENARIO_FOLDER = Path(__file__).parent.parent / "scenarios"
+
+Objective = Literal["max_clicks", "max_conversions", "max_gmv", "target_cpa", "target_roas"]
+OBJECTIVES: tuple[Objective, ...] = ("max_clicks", "max_conversions", "max_gmv", "target_cpa", "target_roas")
+
+Money = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Spread = Annotated[float, Field(ge=0, le=3, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+
+class Traffic(_Part):
+    """How many requests a day has and when they come.
+
+    The expected shares of the ticks follow a smooth day with a noon and an evening peak, or ``curve`` (one weight a
+    tick). A real day's ticks differ from them by a lognormal factor of log-scale ``tick_noise``.
+    """
+
+    ticks: int = Field(96, ge=1, le=10_000)
+    requests: int = Field(40_000, ge=1, le=4_000_000_000)
+    session_length: int = Field(4, ge=1, le=1000, description="requests of one visit, all in one tick")
+    tick_noise: Spread = 0.1
+    curve: tuple[Money, ...] | None = None
+
+    @model_validator(mode="after")
+    def _curve_fits(self) -> "Traffic":
+        if self.curve is not None and (len(self.curve) != self.ticks or sum(self.curve) <= 0):
+            raise ValueError(
+                f"traffic.curve has {len(self.curve)} weights with sum {sum(self.curve)}; "
+                f"allowed is one weight for each of the {self.ticks} ticks, not all zero"
+            )
+        return self
+
+
+class Users(_Part):
+    """The population: latent interests, activity, purchase power and the state of a visit (browsing or buying)."""
+
+    count: int = Field(5000, ge=1, le=50_000_000)
+    interests: int = Field(8, ge=1, le=64, description="dimensions of a user's latent interests")
+    clusters: int = Field(3, ge=1, le=32, description="consumer clusters: equal parts by expected revenue")
+    activity_spread: Spread = 0.5
+    purchase_power_spread: Spread = 0.5
+    buying_share: Share = 0.25
+    buying_ctr_effect: float = Field(-0.2, ge=-5, le=5, allow_inf_nan=False)
+    buying_cvr_effect: float = Field(1.2, ge=-5, le=5, allow_inf_nan=False)
+    state_accuracy: float = Field(0.85, ge=0.5, le=1, description="how often the platform knows a visit's state")
+    leave_base: Share = 0.02
+    leave_irrelevance: Share = 0.15
+
+
+class Rates(_Part):
+    """True rates: geometric means over ads, spreads on the log-odds scale, and the weight of matching interests."""
+
+    ctr: float = Field(0.04, gt=0, lt=1, allow_inf_nan=False)
+    cvr: float = Field(0.03, gt=0, lt=1, allow_inf_nan=False)
+    ad_ctr_spread: Spread = 0.3
+    ad_cvr_spread: Spread = 0.3
+    interest_ctr: Spread = 0.8
+    interest_cvr: Spread = 0.4
+    price_effect: Spread = 0.2
+
+
+class Prediction(_Part):
+    """How far predictions are from the truth: calibration (1 = none) and the log-scale of a per-request error."""
+
+    ctr_calibration: Positive = 1.0
+    cvr_calibration: Positive = 1.0
+    ad_calibration_spread: Spread = 0.05
+    ctr_noise: Spread = 0.2
+    cvr_noise: Spread = 0.3
+
+
+class FeedWorld(_Part):
+    """A synthetic e-commerce feed."""
+
+    kind: Literal["feed"] = "feed"
+    seed: int = Field(0, ge=0, lt=2**63, description="fixes the population, the items and the generated advertisers")
+    traffic: Traffic = Traffic()
+    users: Users = Users()
+    rates: Rates = Rates()
+    prediction: Prediction = Prediction()
+    categories: int = Field(6, ge=1, le=10_000)
+
+
+class AuctionNetWorld(_Part):
+    """The AuctionNet market (Su et al., NeurIPS 2024): values drawn per advertiser and tick, paid on exposure.
+
+    ``shared_effect`` is the correlation of the advertisers' values on one request; 0 is AuctionNet's own, independent,
+    generator.
+    """
+
+    kind: Literal["auctionnet"] = "auctionnet"
+    seed: int = Field(0, ge=0, lt=2**63)
+    traffic: Traffic = Traffic(ticks=48, requests=500_000, session_length=1)
+    mean_value: float = Field(5e-4, gt=0, lt=1, allow_inf_nan=False)
+    shared_effect: Share = 0.0
+
+
+class ReplayWorld(_Part):
+    """A logged campaign as traffic: the logged market price has to be met, the logged outcome is revealed on a win."""
+
+    kind: Literal["replay"] = "replay"
+    log: str
+    format: str = "auto"
+    ticks: int = Field(96, ge=1, le=10_000)
+    price_unit_micros: int | None = Field(None, ge=1, le=10**9)
+    on_bad_row: Literal["raise", "skip"] = "raise"
+    log_sha256: str = Field("", description="filled when the scenario is loaded, so that the hash names the rows")
+
+
+class Ocpc(_Part):
+    """Optimised cost per click (Zhu et al., KDD 2017): how the platform adjusts the bids of those who opted in."""
+
+    strategy: Literal["off", "simple", "greedy", "pcvr_rank"] = "off"
+    index: Literal["f1", "f2", "sigma"] = "f2"
+    bid_range: Share = 0.4
+    alpha: Money = 1.0
+
+
+class Rules(_Part):
+    """The market's rules. ``charge: impression`` makes bids, reserve and prices per exposure instead of per click."""
+
+    auction: Literal["first_price", "gsp", "vcg"] = "gsp"
+    slot_effects: tuple[Share, ...] = (1.0, 0.7, 0.5)
+    reserve: Money = 0.0
+    squash: float = Field(1.0, ge=0, le=4, allow_inf_nan=False)
+    charge: Literal["click", "impression"] = "click"
+    ocpc: Ocpc = Ocpc()
+    outcomes: Literal["sampled", "expected"] = "sampled"
+    feedback: Literal["none", "win_lose", "price", "min_to_win"] = "min_to_win"
+    max_multiplier: float = Field(8.0, gt=1, le=1e4, allow_inf_nan=False)
+    max_bid: Positive = 1e6
+    segments: Literal["none", "state", "cluster"] = "none"
+
+    @model_validator(mode="after")
+    def _slots_fall(self) -> "Rules":
+        effects = self.slot_effects
+        if not effects or list(effects) != sorted(effects, reverse=True):
+            raise ValueError(f"rules.slot_effects is {effects}; allowed is at least one, each from 0 to 1, not rising")
+        return self
+
+
+class Advertiser(_Part):
+    """One advertiser with one ad.
+
+    ``bid_form: flat`` bids ``base_bid`` per click whatever the prediction (and OCPC may adjust it); ``value`` bids in
+    proportion to the predicted conversion rate: ``target_cpa * pcvr``, ``pcvr * price / target_roas``, or ``base_bid *
+    pcvr / mean pcvr``. Left out, it is ``value`` for the two targets and ``flat`` for the rest.
+    """
+
+    name: str = Field(min_length=1, max_length=80)
+    objective: Objective = "max_conversions"
+    budget: Positive = 100.0
+    base_bid: Positive = 1.0
+    category: int = Field(0, ge=0)
+    price: Positive = 100.0
+    target_cpa: Positive | None = None
+    target_roas: Positive | None = None
+    bid_form: Literal["flat", "value"] | None = None
+    ocpc: bool | None = Field(None, description="opted in to OCPC; left out, every flat bidder is")
+
+    @model_validator(mode="after")
+    def _target_fits(self) -> "Advertiser":
+        for objective in ("target_cpa", "target_roas"):
+            given = getattr(self, objective)
+            if (given is not None) != (self.objective == objective):
+                wanted = f"a positive {objective}" if self.objective == objective else f"no {objective}"
+                raise ValueError(
+                    f"advertiser {self.name!r}: {objective} is {given}; objective {self.objective} takes {wanted}"
+                )
+        return self
+
+
+class GeneratedAdvertisers(_Part):
+    """Advertisers drawn from the world's seed: objectives in turn, prices lognormal, budgets and bids from the item.
+
+    ``margin`` is the share of an item's price that its advertiser will spend on a conversion; the base bid is ``bid_level
+    * margin * price * mean cvr`` per click; a budget is ``budget_share`` of what the ad would cost at the base bid if it
+    had every first slot, times a lognormal factor of log-scale ``budget_spread``.
+    """
+
+    count: int = Field(16, ge=1, le=1_000_000)
+    objectives: tuple[Objective, ...] = Field(OBJECTIVES, min_length=1)
+    price: Positive = 80.0
+    price_spread: Spread = 0.5
+    margin: float = Field(0.25, gt=0, le=1, allow_inf_nan=False)
+    bid_level: Positive = 1.0
+    budget_share: Positive = 0.08
+    budget_spread: Spread = 0.3
+
+
+class Reward(_Part):
+    """Which reward a learner gets; see ``tribid.envs.reward``."""
+
+    part: Literal["own", "surplus", "total", "mix", "platform_floor"] = "own"
+    temperature: Positive = 1.0
+    revenue_floor: Share = 0.5
+    penalty_exponent: float = Field(2.0, ge=0, le=10, allow_inf_nan=False)
+
+
+class Scenario(_Part):
+    """A market: its world, rules, advertisers and reward. Frozen; ``hash`` names its content."""
+
+    name: str = Field(min_length=1, max_length=80)
+    description: str = ""
+    world: FeedWorld | AuctionNetWorld | ReplayWorld = Field(FeedWorld(), discriminator="kind")
+    rules: Rules = Rules()
+    advertisers: tuple[Advertiser, ...] = Field((), description="listed one by one; left out, a feed generates them")
+    generated: GeneratedAdvertisers = GeneratedAdvertisers()
+    reward: Reward = Reward()
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> "Scenario":
+        names = [advertiser.name for advertiser in self.advertisers]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"advertisers: {', '.join(twice)} listed more than once; each name is allowed once")
+        if not isinstance(self.world, FeedWorld) and not names:
+            raise ValueError(f"advertisers: none listed; a {self.world.kind} world takes a list, only a feed generates")
+        if not isinstance(self.world, FeedWorld) and self.rules.segments != "none":
+            raise ValueError(f"rules.segments is {self.rules.segments!r}; a {self.world.kind} world allows none")
+        return self
+
+    @cached_property
+    def hash(self) -> str:
+        """The first 16 hex digits of the SHA-256 of the content (name and description left out)."""
+        content = self.model_dump(mode="json", exclude={"name", "description"})
+        if content["world"]["kind"] == "replay":
+            del content["world"]["log"]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    def with_changes(self, **changes: Any) -> "Scenario":
+        """A validated copy; keys are dotted paths with ``__``: ``with_changes(rules__auction="vcg")``.
+
+        >>> load_scenario("tiny").with_changes(rules__auction="vcg").rules.auction
+        'vcg'
+        """
+        content = self.model_dump()
+        for path, value in changes.items():
+            *parents, last = path.split("__")
+            part = content
+            for parent in parents:
+                part = part[parent]
+            part[last] = value.model_dump() if isinstance(value, BaseModel) else value
+        return parse_scenario(content, source="with_changes")
+
+
+def scenario_names() -> list[str]:
+    """The scenarios that ship with the package.
+
+    >>> 'feed' in scenario_names()
+    True
+    """
+    return sorted(path.stem for path in SCENARIO_FOLDER.glob("*.yaml"))
+
+
+def load_scenario(name_or_path: "str | Path | Scenario") -> Scenario:
+    """The scenario of that name, or in that YAML file.
+
+    Raises ``ValueError`` that lists every bad field with its value and what is allowed, or the names to choose from.
+    """
+    if isinstance(name_or_path, Scenario):
+        return name_or_path
+    path = Path(name_or_path)
+    if path.suffix not in (".yaml", ".yml"):
+        path = SCENARIO_FOLDER / f"{name_or_path}.yaml"
+        if path.stem not in scenario_names():
+            raise ValueError(
+                f"no scenario named {str(name_or_path)!r}; choose {', '.join(scenario_names())}, or a path ending in .yaml"
+            )
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"scenario file {path} cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise ValueError(f"scenario file {path} is not YAML: {error}") from error
+    if isinstance(content, dict) and isinstance(content.get("world"), dict) and "log" in content["world"]:
+        content["world"]["log"] = str((path.parent / str(content["world"]["log"])).resolve())
+    return parse_scenario(content, source=str(path))
+
+
+def parse_scenario(content: Any, source: str = "scenario") -> Scenario:
+    """A scenario from plain data (what YAML or JSON holds); ``source`` names it in errors."""
+    if not isinstance(content, dict):
+        raise ValueError(f"{source}: a scenario is a mapping with name, world, rules, advertisers; got {content!r:.80}")
+    if isinstance(content.get("world"), dict):
+        content = {**content, "world": {"kind": "feed", **content["world"]}}
+    try:
+        scenario = Scenario.model_validate(content)
+    except ValidationError as error:
+        lines = [f"  {_where(detail['loc'])}: {_what(detail)}" for detail in error.errors()]
+        raise ValueError(f"{source} is not a valid scenario:\n" + "\n".join(lines)) from error
+    return scenario
+
+
+def log_digest(path: str | Path) -> str:
+    """SHA-256 of a file's bytes, as hex."""
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError as error:
+        raise ValueError(f"log {path} cannot be read: {error}") from error
+
+
+def _where(location: tuple[int | str, ...]) -> str:
+    kinds = {"feed", "auctionnet", "replay"}
+    return ".".join(str(step) for step in location if step not in kinds) or "scenario"
+
+
+def _what(detail: Any) -> str:
+    message = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "value_error":
+        return str(message)
+    return f"{detail['input']!r:.80} is not allowed: {message}"

@@ -1,0 +1,80 @@
+"""What the market asks of a world: its advertisers, and each day's requests with their true rates."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tribid.envs.advertisers import Advertisers
+from tribid.envs.platform import Forecaster, Rates, Requests
+from tribid.envs.scenario import AuctionNetWorld, FeedWorld, Scenario
+from tribid.envs.settlement import Leaving
+
+
+class Arrivals(NamedTuple):
+    """A tick's requests and the truth that decides their outcomes."""
+
+    requests: Requests
+    truth: Rates
+
+
+@dataclass(frozen=True)
+class Day:
+    """One day's plan: ``counts`` [T] requests per tick, and the index of each tick's first request.
+
+    ``expected_share`` [T] is what a platform would announce: the mean share of the day's traffic that falls in a tick.
+    """
+
+    seed: int
+    day: int
+    counts: NDArray[np.int64]
+    first: NDArray[np.int64]
+    expected_share: NDArray[np.float64]
+
+
+class World(Protocol):
+    """A source of days. Built from a scenario once; every method is a pure function of its arguments."""
+
+    advertisers: Advertisers
+    forecaster: Forecaster
+    leaving: Leaving
+    n_ticks: int
+    n_segments: int
+
+    def day(self, seed: int, day: int) -> Day:
+        """The plan of a day."""
+        ...
+
+    def arrivals(self, day: Day, tick: int) -> Arrivals:
+        """The requests of a tick in order of arrival, with their true rates."""
+        ...
+
+
+_BUILT: dict[str, World] = {}
+_KEPT = 8
+
+
+def build_world(scenario: Scenario) -> World:
+    """The scenario's world; the last few are kept, for building one draws a whole population."""
+    if scenario.hash not in _BUILT:
+        while len(_BUILT) >= _KEPT:
+            del _BUILT[next(iter(_BUILT))]
+        _BUILT[scenario.hash] = _builder(scenario)(scenario)
+    return _BUILT[scenario.hash]
+
+
+def _builder(scenario: Scenario) -> Callable[[Scenario], World]:
+    # Imported here because each world imports Day and Arrivals from this module.
+    if isinstance(scenario.world, FeedWorld):
+        from tribid.envs.feed import Feed
+
+        return Feed
+    if isinstance(scenario.world, AuctionNetWorld):
+        from tribid.envs.auctionnet import AuctionNet
+
+        return AuctionNet
+    from tribid.envs.replay import Replay
+
+    return Replay
