@@ -7,6 +7,7 @@ wins, is a fault of the caller that only an error brings to light.
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,7 +20,7 @@ MAX_SQUASH = 16.0
 
 @dataclass(frozen=True, eq=False)
 class CheckedBids:
-    """What ``auction_rows`` takes: bids [B, N] with 0 where masked out, weight [B, N], slot_effects [K], reserve [B]."""
+    """What ``auction_rows`` takes: bids [B, N], 0 where masked out; weight [B, N]; slot_effects [K]; reserve [B]; tie."""
 
     bids: NDArray[np.int64]
     weight: NDArray[np.float64]
@@ -28,7 +29,7 @@ class CheckedBids:
     tie: NDArray[np.float64]
 
 
-def _place(name: str, array: NDArray[np.generic], bad: NDArray[np.bool_]) -> str:
+def _place(name: str, array: NDArray[Any], bad: NDArray[np.bool_]) -> str:
     """Say which entry is bad: ``name[row, column] is value``."""
     if array.ndim == 0:
         return f"{name} is {array[()]}"
@@ -36,7 +37,7 @@ def _place(name: str, array: NDArray[np.generic], bad: NDArray[np.bool_]) -> str
     return f"{name}[{', '.join(map(str, where))}] is {array[where]}"
 
 
-def _as_array(name: str, values: ArrayLike, allowed: str) -> NDArray[np.generic]:
+def _as_array(name: str, values: ArrayLike, allowed: str) -> NDArray[Any]:
     try:
         array = np.asarray(values)
     except (ValueError, TypeError, OverflowError):
@@ -53,7 +54,7 @@ def _hides_bool(values: object) -> bool:
     return isinstance(values, bool | np.bool_)
 
 
-def _checked_shape(name: str, array: NDArray[np.generic], shape: tuple[int, ...] | None) -> None:
+def _checked_shape(name: str, array: NDArray[Any], shape: tuple[int, ...] | None) -> None:
     if shape is not None and array.shape != shape:
         raise ValueError(f"{name} has shape {list(array.shape)}; allowed: {list(shape)}")
 
@@ -70,18 +71,18 @@ def checked_micros(name: str, values: ArrayLike, shape: tuple[int, ...] | None =
     allowed = "whole micros (integers) from 0 to 2**53"
     array = _as_array(name, values, allowed)
     if array.size == 0 and not isinstance(values, np.ndarray):
-        array = array.astype(np.int64)
+        array = array.astype(np.int64, order="C")
     _checked_shape(name, array, shape)
-    if array.dtype.kind == "O":
-        big = np.array([isinstance(v, int) for v in array.flat], np.bool_).reshape(array.shape)
-        if big.size and bool(big.all()):
-            raise ValueError(f"{_place(name, array, (array < 0) | (array > MAX_MICROS))}; allowed: {allowed}")
+    if array.dtype.kind in "Of" and not isinstance(values, np.ndarray):
+        exact = np.array(values, dtype=object)  # integers beyond int64, which numpy turns into objects or floats
+        if exact.shape == array.shape and all(isinstance(v, int) for v in exact.flat):
+            raise ValueError(f"{_place(name, exact, (exact < 0) | (exact > MAX_MICROS))}; allowed: {allowed}")
     if array.dtype.kind not in "iu":
         raise ValueError(f"{name} has dtype {array.dtype}; allowed: {allowed}")
     bad = (array < 0) | (array > MAX_MICROS)
     if bool(np.any(bad)):
         raise ValueError(f"{_place(name, array, bad)}; allowed: {allowed}")
-    return array.astype(np.int64)
+    return array.astype(np.int64, order="C")
 
 
 def checked_reals(
@@ -101,11 +102,11 @@ def checked_reals(
     allowed = f"numbers from {least:g} to {most:g}" if math.isfinite(most) else "finite numbers"
     array = _as_array(name, values, allowed)
     if array.size == 0 and not isinstance(values, np.ndarray):
-        array = array.astype(np.float64)
+        array = array.astype(np.float64, order="C")
     _checked_shape(name, array, shape)
     if array.dtype.kind not in "iuf":
         raise ValueError(f"{name} has dtype {array.dtype}; allowed: {allowed}")
-    reals = array.astype(np.float64)
+    reals = array.astype(np.float64, order="C")
     bad = ~np.isfinite(reals) | (reals < least) | (reals > most) | ((reals == 0.0) & np.signbit(reals))
     if bool(np.any(bad)):
         raise ValueError(f"{_place(name, array, bad)}; allowed: {allowed}")
@@ -175,9 +176,9 @@ def checked_bids(
     if tie_break is not None:
         tie = checked_reals("tie_break", tie_break, shape, least=-math.inf, most=math.inf)
     return CheckedBids(
-        bids=np.ascontiguousarray(bids),
-        weight=quality_weights(np.ascontiguousarray(qualities), float(power)),
+        bids=bids,
+        weight=quality_weights(qualities, float(power)),
         slot_effects=effects,
         reserve=reserve,
-        tie=np.ascontiguousarray(tie),
+        tie=tie,
     )

@@ -32,11 +32,11 @@ def _positive_effects(slot_effects: ArrayLike) -> NDArray[np.float64]:
 
 def _lost_clicks(effects: NDArray[np.float64]) -> NDArray[np.float64]:
     """``x_s - x_{s+1}`` with ``x_{K+1} = 0``."""
-    return effects - np.append(effects[1:], 0.0)
+    return np.asarray(effects - np.append(effects[1:], 0.0), np.float64)
 
 
 def gsp_payments(bids: ArrayLike, slot_effects: ArrayLike) -> NDArray[np.float64]:
-    """Total payment of each slot [K] when sorted ``bids`` [n] meet the generalized second price (EOS section 2).
+    """Total payment of each slot [K] when sorted ``bids`` [n] meet the generalized second price (EOS).
 
     >>> gsp_payments([10, 4, 2], [200, 100])
     array([800., 200.])
@@ -47,7 +47,7 @@ def gsp_payments(bids: ArrayLike, slot_effects: ArrayLike) -> NDArray[np.float64
 
 
 def vcg_payments(values: ArrayLike, slot_effects: ArrayLike) -> NDArray[np.float64]:
-    """Total VCG payment of each slot [K]: ``sum_{t=s..K} v_{t+1} (x_t - x_{t+1})`` (EOS section 2.3).
+    """Total VCG payment of each slot [K]: ``sum_{t=s..K} v_{t+1} (x_t - x_{t+1})`` (EOS).
 
     >>> vcg_payments([10, 4, 2], [200, 100])
     array([600., 200.])
@@ -59,10 +59,10 @@ def vcg_payments(values: ArrayLike, slot_effects: ArrayLike) -> NDArray[np.float
 
 
 def lowest_symmetric_bids(values: ArrayLike, slot_effects: ArrayLike) -> NDArray[np.float64]:
-    """Bids [n] of the lowest symmetric Nash equilibrium (Varian, eq. 9): ``b_s x_{s-1} = sum_t v_t (x_{t-1} - x_t)``.
+    """Bids [n] of the lowest symmetric Nash equilibrium (Varian's lower bound).
 
-    The first bidder bids its value (any bid above the second does), and so do bidders beyond slot K + 1. It is the
-    locally envy-free equilibrium B* of EOS, Theorem 1: payments are those of VCG, the lowest of all such equilibria.
+    ``b_s x_{s-1} = sum_{t=s..K+1} v_t (x_{t-1} - x_t)`` for s = 2..K + 1. The first bidder bids its value (any bid
+    above the second does), and so do bidders beyond slot K + 1. It is the locally envy-free equilibrium B* of EOS: payments are those of VCG, the lowest of all such equilibria.
 
     >>> lowest_symmetric_bids([10, 4, 2], [200, 100])
     array([10.,  3.,  2.])
@@ -75,9 +75,10 @@ def lowest_symmetric_bids(values: ArrayLike, slot_effects: ArrayLike) -> NDArray
 
 
 def highest_symmetric_bids(values: ArrayLike, slot_effects: ArrayLike) -> NDArray[np.float64]:
-    """Bids [n] of the highest symmetric Nash equilibrium (Varian, eq. 8): as the lowest, with ``v_{t-1}`` for ``v_t``.
+    """Bids [n] of the highest symmetric Nash equilibrium (Varian's upper bound).
 
-    Its revenue is the highest of any Nash equilibrium of the GSP auction.
+    The formula of the lowest with ``v_{t-1}`` for ``v_t``. Its revenue is the highest of any
+    Nash equilibrium of the GSP auction.
 
     >>> highest_symmetric_bids([10, 4, 2], [200, 100])
     array([10.,  7.,  4.])
@@ -93,12 +94,14 @@ def highest_symmetric_bids(values: ArrayLike, slot_effects: ArrayLike) -> NDArra
 def is_locally_envy_free(
     values: ArrayLike, bids: ArrayLike, slot_effects: ArrayLike, *, tolerance: float = 1e-9
 ) -> bool:
-    """Whether no bidder would rather have the slot just above at the price paid there (EOS, Definition 1).
+    """Whether no bidder would rather have the slot just above at the price paid there (EOS).
 
     ``values`` [n] and ``bids`` [n] belong to the same bidders, sorted by bid.
 
-    >>> is_locally_envy_free([10, 4, 2], [10, 3, 2], [200, 100]), is_locally_envy_free([10, 4, 2], [10, 2, 1], [200, 100])
-    (True, False)
+    >>> is_locally_envy_free([10, 4, 2], [10, 3, 2], [200, 100])
+    True
+    >>> is_locally_envy_free([10, 4, 2], [10, 2, 1], [200, 100])
+    False
     """
     effects = _positive_effects(slot_effects)
     worth = checked_reals("values", values)
@@ -116,10 +119,12 @@ def is_nash_equilibrium(
     """Whether no bidder of a GSP auction gains by moving to any other slot while the others keep their bids.
 
     A bidder that moves down to slot t pays the bid below it; one that moves up to slot t pays the bid that was there,
-    which it has to beat: that is the asymmetry between Nash and symmetric equilibria (Varian, eq. 1 and 2).
+    which it has to beat: that is the asymmetry between Nash and symmetric equilibria (Varian).
 
-    >>> is_nash_equilibrium([10, 4, 2], [10, 4, 2], [200, 100]), is_nash_equilibrium([10, 4, 2], [10, 4, 2], [200, 199])
-    (True, False)
+    >>> is_nash_equilibrium([10, 4, 2], [10, 4, 2], [200, 100])
+    True
+    >>> is_nash_equilibrium([10, 4, 2], [10, 4, 2], [200, 199])
+    False
     """
     effects = _positive_effects(slot_effects)
     worth, amounts = checked_reals("values", values), _sorted_amounts("bids", bids, effects.size)

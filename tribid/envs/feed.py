@@ -103,7 +103,7 @@ class Feed:
     def _priced(self, scenario: Scenario) -> Advertisers:
         _, predicted = self.sample_rates()
         mean_pctr = predicted.ctr.mean(axis=0, dtype=np.float64)
-        mean_pcvr = trimmed_mean_pcvr(predicted.cvr)
+        mean_pcvr = trimmed_mean_pcvr(predicted.cvr.T)
         listed = scenario.advertisers or _generate(scenario.generated, self, mean_pctr, mean_pcvr)
         return advertiser_arrays(listed, scenario.rules, mean_pctr, mean_pcvr)
 
@@ -190,7 +190,7 @@ def _generate(
         budget = max(0.01, round(wanted.budget_share * everything * math.exp(wanted.budget_spread * spread[i, 0]), 2))
         advertisers.append(
             Advertiser(
-                name=f"adv{i:02d}",
+                name=f"adv_{i:02d}",
                 objective=objective,
                 budget=budget,
                 base_bid=base_bid,

@@ -84,12 +84,12 @@ class CampaignStats:
     price_unit_micros: int = PRICE_UNIT_MICROS
 
     @property
-    def ctr_train(self) -> float:
+    def ctr(self) -> float:
         """Clicks per training impression."""
         return self.clicks_train / self.impressions_train
 
     @property
-    def mean_price_train_micros(self) -> float:
+    def mean_price_micros(self) -> float:
         """Mean market price of a training impression, in micros."""
         return self.cost_train_micros / self.impressions_train
 

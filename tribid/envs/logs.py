@@ -17,16 +17,18 @@ not hold, the clicks of impressions that its own bidder lost, no reader can rest
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from tribid.envs import ipinyou
+from tribid.envs.ipinyou import CampaignStats, read_info
 from tribid.files import replacing
 
-Format = Literal["auto", "csv", "parquet", "theta", "ipinyou"]
+__all__ = ["CampaignStats", "ImpressionLog", "Skipped", "read_info", "read_log", "write_log"]
+
 FORMATS = ("auto", "csv", "parquet", "theta", "ipinyou")
 
 REQUIRED = ("click", "market_price_micros", "pctr")
@@ -60,8 +62,8 @@ class Skipped:
 class ImpressionLog:
     """N impressions in time order; the columns are those of the module's schema, each an array [N] that is read-only.
 
-    `pctr` is None where the source predicts nothing: fit a predictor on `features` (N rows, text or numbers, or None) and
-    pass its answer to `with_pctr`. Raises ValueError for what the schema does not allow.
+    `pctr` is None where the source predicts nothing: fit a predictor on `features` (N rows, text or numbers, or None)
+    and pass its answer to `with_pctr`. Raises ValueError for what the schema does not allow.
 
     >>> log = ImpressionLog(click=[0, 1], market_price_micros=[700, 60], pctr=[0.5, 0.25])
     >>> len(log), log.pcvr.tolist()
@@ -93,6 +95,8 @@ class ImpressionLog:
             raise ValueError(
                 "a log is in time order: sort it by timestamp_ms, or by tick where there is no timestamp_ms"
             )
+        if self.features is not None and not set(self.features.columns).isdisjoint(REQUIRED + OPTIONAL):
+            raise ValueError("features may not be named as the log's own columns: " + ", ".join(REQUIRED + OPTIONAL))
         if self.features is not None and self.features.height != count:
             raise ValueError(
                 f"features has {self.features.height} rows, allowed is one for each of {count} impressions"
@@ -121,8 +125,8 @@ class ImpressionLog:
 def read_log(
     path: str | os.PathLike[str],
     *,
-    format: Format = "auto",
-    on_bad_row: Literal["raise", "skip"] = "raise",
+    format: str = "auto",
+    on_bad_row: str = "raise",
     price_unit_micros: int | None = None,
 ) -> ImpressionLog:
     """Read an impression log.
@@ -137,12 +141,12 @@ def read_log(
 
     Rows keep the order of the file, except that rows with a timestamp_ms (or else a tick) are sorted by it, stably.
 
-    `price_unit_micros` is what an impression costs at price 1 in the iPinYou formats (default 10, see `tribid.envs.ipinyou`);
-    the schema's own price is in micros already. With on_bad_row="skip" malformed rows are left out and reported in the
-    log's `skipped`.
+    `price_unit_micros` is what an impression costs at price 1 in the iPinYou formats (default 10, see
+    `tribid.envs.ipinyou`); the schema's own price is in micros already. With on_bad_row="skip" malformed rows are left
+    out and reported in the log's `skipped`.
 
-    Raises OSError where the file cannot be opened, and ValueError, with file, line, field, value and what is allowed, for a
-    malformed row; also for an empty file, for missing columns, for what is no text, and where no row is left.
+    Raises OSError where the file cannot be opened, and ValueError, with file, line, field, value and what is allowed,
+    for a malformed row; also for an empty file, for missing columns, for what is no text, and where no row is left.
     """
     name = os.fspath(path)
     if format not in FORMATS:
@@ -151,10 +155,13 @@ def read_log(
         raise ValueError(f"on_bad_row is {on_bad_row!r}, allowed is 'raise' or 'skip'")
     if price_unit_micros is not None and not 1 <= price_unit_micros <= 10**9:
         raise ValueError(f"price_unit_micros is {price_unit_micros!r}, allowed is a whole number from 1 to 10^9")
-    data = Path(path).read_bytes()
-    if not data.strip():
+    with open(path, "rb") as file:
+        start = file.read(4)
+        chosen = "parquet" if format == "auto" and start == b"PAR1" else format
+        data = b"" if chosen == "parquet" else start + file.read()
+    if not start or (chosen != "parquet" and not data.strip()):
         raise ValueError(f"{name} is empty; a log has at least one impression")
-    chosen = _detect(data) if format == "auto" else format
+    chosen = _detect(data) if chosen == "auto" else chosen
     if chosen in ("csv", "parquet") and price_unit_micros not in (None, 1):
         raise ValueError(f"{name} has its prices in micros (market_price_micros): leave price_unit_micros out")
     source = _parquet_rows(name, path) if chosen == "parquet" else _text_rows(name, data, chosen)
@@ -166,7 +173,7 @@ def write_log(log: ImpressionLog, path: str | os.PathLike[str]) -> None:
     """Write a log that `read_log` reads back equal: CSV where the path ends in .csv, Parquet where in .parquet.
 
     The file is whole or not there at all. In CSV, features become text. Raises ValueError for another ending, for a log
-    without pctr, for features named as columns of the schema, and in CSV for text with a comma, a quote or a line's end.
+    without pctr, and in CSV for text with a comma, a quote, a line's end or spaces around it.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in (".csv", ".parquet"):
@@ -196,7 +203,7 @@ class _Source:
     rows: pl.DataFrame  # text, or the types of a Parquet file
     first_line: int
     word: str  # "line" or "row"
-    uneven: dict[int, str] = field(default_factory=dict)  # rows that could not be split into fields, and why
+    lengths: NDArray[np.uint32] | None = None  # how many fields each line [N] of a text has
     price: str = "market_price_micros"
     features: tuple[str, ...] = ()
 
@@ -208,9 +215,12 @@ class _Faults:
         self._source = source
         self.bad = np.zeros(source.rows.height, dtype=np.bool_)
         self._reasons: list[tuple[int, str]] = []
-        for row, reason in source.uneven.items():
-            self.bad[row] = True
-            self._reasons.append((row, reason))
+        if source.lengths is not None:
+            width = source.rows.width
+            names = ", ".join(source.rows.columns[:4]) + (", ..." if width > 4 else "")
+            self.bad |= source.lengths != width
+            for row in np.flatnonzero(self.bad)[:_REASONS].tolist():
+                self._reasons.append((row, f"it has {source.lengths[row]} fields, allowed are {width}: {names}"))
 
     def add(self, column: str, wrong: NDArray[np.bool_], allowed: str) -> None:
         """Mark the rows that are `wrong` [N] and not yet bad."""
@@ -233,8 +243,6 @@ class _Faults:
 
 
 def _detect(data: bytes) -> str:
-    if data.startswith(b"PAR1"):
-        return "parquet"
     line = data.lstrip(b"\xef\xbb\xbf\r\n").split(b"\n", 1)[0].rstrip(b"\r")
     if line.count(b"\t") + 1 in (len(ipinyou.LOG_COLUMNS), len(ipinyou.LOG_COLUMNS) + len(ipinyou.COUNT_COLUMNS)):
         return "ipinyou"
@@ -251,6 +259,8 @@ def _text_rows(name: str, data: bytes, chosen: str) -> _Source:
     if "\x00" in text:
         raise ValueError(f"{name} is no text: it holds a zero byte; a log is CSV, text or Parquet")
     lines = pl.Series("line", text.rstrip("\r\n").split("\n")).str.strip_chars_end("\r")
+    if chosen == "theta" and ("\t" in text or "  " in text):
+        lines = lines.str.strip_chars().str.replace_all(r"\s+", " ")
     separator = {"csv": ",", "theta": " ", "ipinyou": "\t"}[chosen]
     header = [title.strip() for title in lines[0].split(separator)]
     if chosen == "csv":
@@ -265,19 +275,14 @@ def _text_rows(name: str, data: bytes, chosen: str) -> _Source:
         columns = [*ipinyou.LOG_COLUMNS, *more]
     parts = lines.str.split(separator)
     lengths = parts.list.len().to_numpy()
-    uneven = {
-        int(row): f"the {'line is empty' if not lines[int(row)].strip() else f'row has {lengths[row]} fields'}, "
-        f"allowed are {len(columns)}: {', '.join(columns[:4])}{' ...' if len(columns) > 4 else ''}"
-        for row in np.flatnonzero(lengths != len(columns))
-    }
     rows = pl.DataFrame([parts.list.get(i, null_on_oob=True).alias(title) for i, title in enumerate(columns)])
     if chosen == "csv":
         rows = rows.with_columns(pl.all().str.strip_chars())
         known = REQUIRED + OPTIONAL
-        return _Source(name, rows, 2, "line", uneven, features=tuple(c for c in columns if c not in known))
+        return _Source(name, rows, 2, "line", lengths, features=tuple(c for c in columns if c not in known))
     if chosen == "theta":
-        return _Source(name, rows, 1, "line", uneven, price="price")
-    return _Source(name, rows, 1, "line", uneven, price="paying_price", features=ipinyou.FEATURES)
+        return _Source(name, rows, 1, "line", lengths, price="price")
+    return _Source(name, rows, 1, "line", lengths, price="paying_price", features=ipinyou.FEATURES)
 
 
 def _parquet_rows(name: str, path: str | os.PathLike[str]) -> _Source:
@@ -312,7 +317,10 @@ def _parse(source: _Source, unit: int, on_bad_row: str) -> ImpressionLog:
     rows = source.rows
     ceiling = MAX_PRICE_MICROS // unit
     prices = _whole(rows[source.price], faults, (0, ceiling, f"a whole number from 0 to {ceiling}"))
-    values = {"click": _whole(rows["click"], faults, _LIMITS["click"]), "market_price_micros": prices * unit}
+    values: dict[str, NDArray[Any]] = {
+        "click": _whole(rows["click"], faults, _LIMITS["click"]),
+        "market_price_micros": prices * unit,
+    }
     for name in ("pctr", "pcvr"):
         if name in rows.columns:
             values[name] = _share(rows[name], faults)
@@ -338,7 +346,7 @@ def _parse(source: _Source, unit: int, on_bad_row: str) -> ImpressionLog:
 def _whole(values: pl.Series, faults: _Faults, limits: tuple[int, int, str]) -> NDArray[np.int64]:
     """Return `values` as int64 [N], 0 where they are no whole numbers within the limits; those are marked."""
     low, high, allowed = limits
-    if values.dtype.is_float():
+    if values.dtype.is_float() or values.dtype.is_decimal():
         values = values.set(values != values.round(), None)
     numbers = values.cast(pl.Int64, strict=False)
     wrong = ~numbers.is_between(low, high).fill_null(False)

@@ -1,8 +1,8 @@
 """Off-policy estimates: what a target policy would have earned, from N decisions that a logging policy made.
 
 `rewards` [N] is what was earned, `logging_probs` [N] and `target_probs` [N] are the probabilities with which either
-policy takes the logged action. Estimates are in the unit of a reward, per decision. Sources: Horvitz and Thompson 1952 (ips),
-Swaminathan and Joachims 2015 (snips), Dudik, Langford and Li 2011 (direct method, dr), Kish 1965 (sample size).
+policy takes the logged action. Estimates are in the unit of a reward, per decision. Sources: Horvitz and Thompson 1952
+(ips), Swaminathan and Joachims 2015 (snips), Dudik, Langford and Li 2011 (direct method, dr), Kish 1965 (sample size).
 
 The estimates hold where the logging policy takes every action that the target policy takes, and where its
 probabilities are the ones that it really used: neither can be seen in the log, so report the sample size beside them.

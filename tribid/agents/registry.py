@@ -1,0 +1,42 @@
+"""Bidders by name, for the command line and for scenarios of who meets whom."""
+
+from collections.abc import Callable
+
+from tribid.agents.bidder import Bidder, BidderSpace
+from tribid.agents.pacing import DualPacing
+from tribid.agents.pid import Pid
+from tribid.agents.rules import FixedMultiplier, Off, RandomBidder, Truthful
+
+BIDDERS: dict[str, Callable[[BidderSpace], Bidder]] = {
+    "off": lambda space: Off(space=space),
+    "random": lambda space: RandomBidder(space=space),
+    "truthful": lambda space: Truthful(space=space),
+    "fixed": lambda space: FixedMultiplier(1.0, space=space),
+    "pid": lambda space: Pid(space=space),
+    "dual_pacing": lambda space: DualPacing(space=space),
+}
+"""Makers of bidders by name."""
+
+
+def make_bidder(name: str, space: BidderSpace) -> Bidder:
+    """The bidder of that name; ``fixed:0.8`` sets the multiplier, and a path to ``*.safetensors`` loads a policy file.
+
+    >>> make_bidder("fixed:0.5", BidderSpace.of("tiny")).multiplier
+    0.5
+    """
+    kind, colon, argument = name.partition(":")
+    if kind == "fixed" and colon:
+        return FixedMultiplier(_number(name, argument), space=space)
+    if name in BIDDERS:
+        return BIDDERS[name](space)
+    raise ValueError(
+        f"no bidder named {name!r}; choose {', '.join(BIDDERS)}, fixed:MULTIPLIER, or a path to a policy file "
+        "ending in .safetensors"
+    )
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"bidder {name!r} has no number after the colon; allowed is, for example, fixed:0.8") from None

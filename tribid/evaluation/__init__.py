@@ -1,0 +1,1 @@
+"""What a result was worth, to the platform, the advertisers and the users."""

@@ -1,0 +1,203 @@
+"""The evaluation protocol: contestants drive the same focal advertisers on the same held-out days, rivals stay fixed.
+
+Every contestant meets the same users and the same coin flips (common random numbers), so differences are paired. The
+statistic is the interquartile mean over days and training seeds, with a two-level bootstrap interval. A winner is named
+only where its interval lies strictly above every other.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tribid.agents.bidder import Bidder, Lineup
+from tribid.envs.scenario import Scenario, load_scenario
+from tribid.envs.world import build_world
+from tribid.evaluation.day import DayRecord, play_day
+from tribid.evaluation.statistics import Interval, two_level_bootstrap, verdict
+from tribid.evaluation.welfare import METRICS, advertiser_rows, welfare
+
+HELD_OUT = 1_000_000
+"""Evaluation seeds start here; training seeds are below it, so that the two never meet."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contestant:
+    """A way to bid: one policy set per training seed (one unnamed set for what is not trained).
+
+    ``bidders`` maps a training seed (-1: not trained) to the bidder, or to the policies by name with ``mapping`` giving
+    each focal advertiser its policy.
+    """
+
+    name: str
+    kind: str
+    bidders: Mapping[int, Bidder | Mapping[str, Bidder]]
+    mapping: tuple[str, ...] | None = None
+    trained_on: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """Who is judged, against whom, and on which days."""
+
+    scenario: Scenario
+    focal: tuple[int, ...]
+    rivals: Lineup | None
+    eval_seeds: tuple[int, ...]
+    hindsight: bool = True
+
+    def __post_init__(self) -> None:
+        low = [seed for seed in self.eval_seeds if seed < HELD_OUT]
+        if low or len(set(self.eval_seeds)) < 2:
+            raise ValueError(
+                f"eval_seeds are {list(self.eval_seeds)}; allowed are two or more different ones from {HELD_OUT} on "
+                "(those below are for training)"
+            )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the focal advertisers."""
+        everybody = build_world(self.scenario).advertisers.names
+        return tuple(everybody[who] for who in self.focal)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One contestant's day."""
+
+    train_seed: int
+    eval_seed: int
+    sides: dict[str, dict[str, float]]
+    advertisers: dict[str, dict[str, Any]]
+    curves: dict[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """All runs of all contestants, and what they allow one to say."""
+
+    protocol: Protocol
+    contestants: tuple[Contestant, ...]
+    runs: dict[str, list[Run]]
+    summary: dict[str, dict[str, Interval | None]]
+    differences: dict[str, Interval]
+    baseline: str
+    winner: str | None
+    statement: str
+
+
+def evaluate(
+    contestants: Sequence[Contestant],
+    protocol: Protocol,
+    *,
+    baseline: str | None = None,
+    progress: Callable[[Iterable[Any], int], Iterable[Any]] | None = None,
+) -> Judgement:
+    """Play every contestant's days and judge them by the focal score.
+
+    ``baseline`` (by default the first contestant) is what differences are taken from. ``progress`` wraps the iteration
+    over days, such as ``lambda days, total: tqdm(days, total=total)``.
+    """
+    names = [contestant.name for contestant in contestants]
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"contestants are {names}; allowed is one or more, each name once")
+    chosen = names[0] if baseline is None else baseline
+    if chosen not in names:
+        raise ValueError(f"baseline is {chosen!r}; choose {', '.join(names)}")
+    plan = [(c, train, seed) for c in contestants for train in c.bidders for seed in protocol.eval_seeds]
+    runs: dict[str, list[Run]] = {name: [] for name in names}
+    for contestant, train, seed in progress(plan, len(plan)) if progress else plan:
+        runs[contestant.name].append(_run(contestant, train, seed, protocol))
+    summary = {name: _summary(runs[name]) for name in names}
+    scores = {name: _table(runs[name], "advertiser", "score") for name in names}
+    differences = {}
+    for name in names:
+        if name != chosen:
+            against = np.repeat(scores[chosen].mean(axis=1, keepdims=True), scores[name].shape[1], axis=1)
+            differences[name] = two_level_bootstrap(scores[name] - against)
+    intervals = {name: summary[name]["score"] for name in names}
+    winner = verdict({name: interval for name, interval in intervals.items() if interval is not None})
+    return Judgement(
+        protocol=protocol,
+        contestants=tuple(contestants),
+        runs=runs,
+        summary=summary,
+        differences=differences,
+        baseline=chosen,
+        winner=winner,
+        statement=_statement(winner, summary, differences, chosen),
+    )
+
+
+def lineup_for(contestant: Contestant, train_seed: int, protocol: Protocol) -> Lineup:
+    """The full lineup of a contestant's day: its bidders for the focal advertisers, the rivals for the others."""
+    given = contestant.bidders[train_seed]
+    policies = dict(given) if isinstance(given, Mapping) else {"focal": given}
+    mapping = contestant.mapping or ("focal",) * len(protocol.focal)
+    count = len(build_world(protocol.scenario).advertisers)
+    bidders: dict[str, Bidder] = {f"focal {name}": bidder for name, bidder in policies.items()}
+    drivers = [""] * count
+    if protocol.rivals is not None:
+        bidders |= {f"rival {name}": bidder for name, bidder in protocol.rivals.bidders.items()}
+        drivers = [f"rival {name}" for name in protocol.rivals.mapping]
+    for who, policy in zip(protocol.focal, mapping, strict=True):
+        drivers[who] = f"focal {policy}"
+    return Lineup(bidders, drivers)
+
+
+def _run(contestant: Contestant, train_seed: int, seed: int, protocol: Protocol) -> Run:
+    lineup = lineup_for(contestant, train_seed, protocol)
+    wanted = protocol.focal if protocol.hindsight else ()
+    day = play_day(protocol.scenario, lineup, seed, hindsight_for=wanted)
+    return Run(
+        train_seed=train_seed,
+        eval_seed=seed,
+        sides=welfare(day, list(protocol.focal)),
+        advertisers=advertiser_rows(day),
+        curves=_curves(day, list(protocol.focal)),
+    )
+
+
+def _curves(day: DayRecord, focal: list[int]) -> dict[str, NDArray[np.float64]]:
+    """Per tick: share of the focal budgets spent, the mean focal multiplier, and the traffic plan."""
+    spends = np.cumsum([ledger.spend_micros[focal] for ledger in day.ledgers], axis=0)
+    return {
+        "spent": (spends / day.advertisers.budget_micros[focal]).mean(axis=1),
+        "multiplier": day.multipliers[:, focal].mean(axis=1),
+        "plan": np.cumsum(day.expected_share),
+    }
+
+
+def _table(runs: list[Run], side: str, name: str) -> NDArray[np.float64]:
+    """A metric as [days, training seeds]."""
+    trained = sorted({run.train_seed for run in runs})
+    columns = [[run.sides[side][name] for run in runs if run.train_seed == train] for train in trained]
+    return np.array(columns).T
+
+
+def _summary(runs: list[Run]) -> dict[str, Interval | None]:
+    summary: dict[str, Interval | None] = {}
+    for metric in METRICS:
+        table = _table(runs, metric.side, metric.name)
+        summary[metric.name] = two_level_bootstrap(table) if np.isfinite(table).all() else None
+    return summary
+
+
+def _statement(
+    winner: str | None, summary: dict[str, dict[str, Interval | None]], differences: dict[str, Interval], baseline: str
+) -> str:
+    best = max(summary, key=lambda name: summary[name]["score"].point)  # type: ignore[union-attr]
+    text = (
+        f"{winner} has the highest score, its interval above every other."
+        if winner
+        else f"No winner is named: {best} has the highest score, but its interval overlaps another's."
+    )
+    for name, difference in differences.items():
+        verdict_ = "better than" if difference.low > 0 else "worse than" if difference.high < 0 else "not told apart from"
+        text += (
+            f" {name} is {verdict_} {baseline} on the same days "
+            f"({difference.point:+.3f}, 95 % interval {difference.low:+.3f} to {difference.high:+.3f})."
+        )
+    return text

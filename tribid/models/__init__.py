@@ -1,0 +1,1 @@
+"""Models that predict: weights learnt from logs, for the world and the ranker through `tribid.envs.platform`."""

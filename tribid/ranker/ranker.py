@@ -1,0 +1,145 @@
+"""``Ranker``: predict, bid with the loaded policies, OCPC, auction, one request at a time, by the simulator's own code."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tribid.agents.bidder import Bidder, BidderSpace, Lineup
+from tribid.agents.policy_file import load_lineup
+from tribid.agents.registry import make_bidder
+from tribid.envs import market
+from tribid.envs.action import to_multiplier
+from tribid.envs.decision import Decision, decide
+from tribid.envs.feed import Feed
+from tribid.envs.observation import observe
+from tribid.envs.platform import Forecaster, Rates, Requests
+from tribid.envs.scenario import MICROS, Scenario, load_scenario
+from tribid.ranker.request import Candidate, RankDecision, Request
+
+
+class Ranker:
+    """Answers requests of a scenario's feed with learnt policies.
+
+    ``scenario``: a name, a YAML path or a ``Scenario`` of a feed. ``policies``: a folder of policy files (safetensors and
+    JSON card, never pickles), a bidder's name (``pid``), a ``Bidder``, or a ``Lineup`` for everybody. Advertisers that a
+    folder has no policy for bid by ``others``. ``seed`` names the stand-in forecaster's errors and the tie-breaks.
+
+    A request costs only arithmetic: multipliers are set for a tick by ``refresh`` from the advertisers' own books, as in
+    the simulator. The same rows, budgets and multipliers give the simulator's decisions bit for bit.
+    """
+
+    def __init__(
+        self,
+        scenario: str | Path | Scenario = "feed",
+        policies: str | Path | Bidder | Lineup = "truthful",
+        *,
+        others: str = "truthful",
+        seed: int = 0,
+        forecaster: Forecaster | None = None,
+    ) -> None:
+        self.scenario = load_scenario(scenario)
+        self._state = market.reset(self.scenario, seed)
+        if not isinstance(self._state.world, Feed):
+            raise ValueError(f"scenario {self.scenario.name} is no feed; a ranker answers requests of a feed")
+        self._world: Feed = self._state.world
+        self._forecaster = forecaster or self._world.forecaster
+        self._seed = seed
+        self._lineup = _lineup(self.scenario, policies, others, self._state.advertisers.names)
+        self._lineup_states: Mapping[str, Any] = {}
+        self.left_micros: NDArray[np.int64] = self._state.left_micros.copy()
+        self.multipliers: NDArray[np.float64] = self._state.multipliers
+        self.refresh(self._state)
+
+    def refresh(self, state: market.MarketState) -> NDArray[np.float64]:
+        """Set the tick's multipliers [A, S] from what the advertisers see, and the budgets that are left; returns them."""
+        actions, self._lineup_states = self._lineup.act(observe(state), dict(self._lineup_states))
+        self.multipliers = to_multiplier(actions, self.scenario.rules.max_multiplier)
+        self.left_micros = state.left_micros.copy()
+        self._state = state
+        return self.multipliers
+
+    def rank(self, request: Request) -> RankDecision:
+        """Decide one page. ``ValueError`` names a user, tick or segment that the scenario does not have."""
+        requests, truth = self._row(request)
+        predicted = self._forecaster.predict(self._seed, requests, truth)
+        decision = self.decide_rows(requests, predicted)
+        return self._explain(request, requests, predicted, decision)
+
+    def decide_rows(self, requests: Requests, predicted: Rates) -> Decision:
+        """Decide requests whose predictions are given, against the budgets left; nothing is charged."""
+        return decide(
+            self.scenario.rules, self._world.advertisers, self.multipliers, self.left_micros, requests, predicted, self._seed
+        )
+
+    def charge(self, ad: int, amount_micros: int) -> None:
+        """Take a click's price from an advertiser's budget; ``ValueError`` if it has less left: nothing is charged then."""
+        left = int(self.left_micros[ad])
+        if amount_micros < 0 or amount_micros > left:
+            raise ValueError(
+                f"charge to {self._world.advertisers.names[ad]} is {amount_micros} micros; allowed is 0 to the {left} left"
+            )
+        self.left_micros[ad] = left - amount_micros
+
+    def _row(self, request: Request) -> tuple[Requests, Rates]:
+        users, ticks, segments = self._world.config.users.count, self._world.n_ticks, self._world.n_segments
+        for name, value, limit in (("user", request.user, users), ("tick", request.tick, ticks)):
+            if value >= limit:
+                raise ValueError(f"request {request.request}: {name} is {value}; allowed is 0 to {limit - 1}")
+        if request.segment is not None and request.segment >= segments:
+            raise ValueError(f"request {request.request}: segment is {request.segment}; allowed is 0 to {segments - 1}")
+        user, buying = np.array([request.user]), np.array([request.state == "buying"])
+        segment = self._world.segment(user, buying) if request.segment is None else np.array([request.segment])
+        reserve = np.array([round(self.scenario.rules.reserve * MICROS)], np.int64)
+        row = Requests(
+            request.day, request.tick, np.array([request.request]), user, np.zeros(1, np.int64), segment, reserve
+        )
+        return row, self._world.truth(user, buying)
+
+    def _explain(self, request: Request, row: Requests, predicted: Rates, decision: Decision) -> RankDecision:
+        names, slots = self._world.advertisers.names, []
+        for k, ad in enumerate(decision.winner[0].tolist()):
+            if ad < 0:
+                break
+            below = decision.winner[0][k + 1] if k + 1 < decision.winner.shape[1] else decision.runner_up[0]
+            slots.append(
+                Candidate(
+                    slot=k,
+                    ad=ad,
+                    advertiser=names[ad],
+                    bid_micros=int(decision.bid_micros[0, ad]),
+                    price_micros=int(decision.price_micros[0, k]),
+                    pctr=float(predicted.ctr[0, ad]),
+                    pcvr=float(predicted.cvr[0, ad]),
+                    multiplier=float(self.multipliers[ad, row.segment[0]]),
+                    score=float(decision.score[0, k]),
+                    why=self._why(int(decision.price_micros[0, k]), int(below), int(row.reserve_micros[0])),
+                )
+            )
+        return RankDecision(request=request.request, tick=request.tick, scenario=self.scenario.hash, slots=tuple(slots))
+
+    def _why(self, price: int, below: int, reserve: int) -> str:
+        auction = self.scenario.rules.auction
+        if auction == "first_price":
+            return "pays its own bid (first price)"
+        if price == reserve:
+            return "priced by the reserve" + ("" if below < 0 else f"; candidate {below}'s score asks for no more")
+        if auction == "vcg":
+            return "priced by what its presence costs the candidates below it (VCG)"
+        return f"priced by candidate {below}'s score"
+
+
+def _lineup(
+    scenario: Scenario, policies: str | Path | Bidder | Lineup, others: str, names: tuple[str, ...]
+) -> Lineup:
+    if isinstance(policies, Lineup):
+        return policies
+    if isinstance(policies, Path) or (isinstance(policies, str) and Path(policies).is_dir()):
+        loaded, drivers = load_lineup(Path(policies))
+        fallback = make_bidder(others, BidderSpace.of(scenario))
+        return Lineup({**loaded, others: fallback}, [drivers.get(name, others) for name in names])
+    bidder = make_bidder(policies, BidderSpace.of(scenario)) if isinstance(policies, str) else policies
+    return Lineup.of(bidder, len(names))
+
