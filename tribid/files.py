@@ -43,6 +43,16 @@ def write_json(path: str | os.PathLike[str], obj: Any) -> None:
     write_atomically(path, text + "\n")
 
 
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Read a JSON file; one ValueError names the file and what is wrong with it."""
+    try:
+        return json.loads(Path(path).read_bytes().decode("utf-8"))
+    except OSError as error:
+        raise ValueError(f"{os.fspath(path)} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{os.fspath(path)} is not JSON: {error}") from None
+
+
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary path for a writer that takes one; when the block ends well, that file becomes `path`.

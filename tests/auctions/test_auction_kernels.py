@@ -80,6 +80,14 @@ def test_bids_on_either_side_of_a_score_are_neighbours(bid, own, other):
         assert float(largest) * other <= score < float(largest + 1) * other
 
 
+def test_a_score_one_float_away_moves_the_bid_by_one_micro():
+    rng = np.random.default_rng(0)
+    for bid, weight in zip(rng.integers(1, 10**12, 500).tolist(), rng.random(500).tolist(), strict=True):
+        score = float(bid) * weight
+        assert kernels.least_bid_reaching(math.nextafter(score, math.inf), weight) == bid + 1
+        assert kernels.largest_bid_not_above(math.nextafter(score, 0.0), weight) == bid - 1
+
+
 def test_scores_beyond_any_bid_are_capped():
     assert kernels.least_bid_reaching(1e300, 1e-300) == MAX_MICROS
     assert kernels.largest_bid_not_above(1e300, 1e-300) == MAX_MICROS

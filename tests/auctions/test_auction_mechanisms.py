@@ -82,7 +82,7 @@ def test_relevance_never_falls_as_squash_rises():
 def test_no_candidates_and_no_requests(auction):
     empty = auction(np.empty((2, 0), np.int64), np.empty((2, 0)), [1.0, 0.5])
     assert empty.winner.tolist() == [[-1, -1]] * 2 and empty.price_micros.tolist() == [[0, 0]] * 2
-    assert auction([[]], [[]], [1.0]).winner.tolist() == [[-1]]
+    assert auction([[]], [[]], [1.0], eligible=[[]], tie_break=[[]]).winner.tolist() == [[-1]]
     assert auction(np.empty((0, 3), np.int64), np.empty((0, 3)), [1.0]).winner.shape == (0, 1)
 
 

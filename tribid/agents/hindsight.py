@@ -38,8 +38,8 @@ def hindsight_bound(
     """The relaxed optimum: ``max sum v x`` with at most one slot per request, ``sum c x <= budget``, and for a target
     ``sum c x <= target_cost_per_value * sum v x``.
 
-    ``value`` and ``cost`` are [n, K] (or [n]), not negative, in any one unit; solved by HiGHS, exactly, in seconds for a
-    day. ``dual_bound`` gives the same number in milliseconds. Raises ``ValueError`` for bad input.
+    ``value`` and ``cost`` are [n, K] (or [n]), not negative, in any one unit; solved by HiGHS, exactly, in seconds for
+    a day. ``dual_bound`` gives the same number in milliseconds. Raises ``ValueError`` for bad input.
 
     >>> bound = hindsight_bound([10, 9, 8, 3, 2], [2, 3, 4, 1, 4], 9.0)
     >>> round(bound.value, 9), round(bound.budget_price, 9)
@@ -178,8 +178,8 @@ def _least(tangent: Callable[[float], _Cut], highest: float) -> _Cut:
     """The least value of a convex piecewise linear function on [0, highest], from its tangents.
 
     Two tangents that fall and rise bracket the least value; where they meet is a lower bound of it, and the next place
-    to look. Midpoints in turn keep the bracket shrinking. The answer's ``share`` and slope mix both tangents so that the
-    slope is 0: the choice that spends the budget exactly.
+    to look. Midpoints in turn keep the bracket shrinking. The answer's ``share`` and slope mix both tangents so that
+    the slope is 0: the choice that spends the budget exactly.
     """
     left = tangent(0.0)
     if left.slope >= 0:

@@ -1,7 +1,7 @@
 """Feedback control: a PID controller keeps the spend on plan, another keeps the target, and the lower bid stands.
 
-Zhang, Rong, Wang, Zhu and Wang, "Feedback control of real-time display advertising" (WSDM 2016): the bid is multiplied by
-``exp(phi)`` with ``phi = kP * e + kI * sum of e + kD * change of e``, cut to [-2, 5].
+Zhang, Rong, Wang, Zhu and Wang, "Feedback control of real-time display advertising" (WSDM 2016): the bid is multiplied
+by ``exp(phi)`` with ``phi = kP * e + kI * sum of e + kD * change of e``, cut to [-2, 5].
 """
 
 import math
@@ -47,8 +47,8 @@ class Pid:
 
     # Chosen on scenario "feed" (hash b2cbefaa58fa15b3), training seeds 0 to 9, 101 trials of random search: by the mean
     # score of the even advertisers against rivals at multiplier 1 (5.03 with these gains, 2.26 at multiplier 1, 4.53 at
-    # the fixed 0.3) and by everybody's where all use it (4.96; 2.00; 4.44). The best forty trials lie within one standard
-    # error (0.13) of each other.
+    # the fixed 0.3) and by everybody's where all use it (4.96; 2.00; 4.44). The best forty trials lie within one
+    # standard error (0.13) of each other.
     BUDGET_GAINS = Gains(3.5, 5.0, 0.003)
     TARGET_GAINS = Gains(1.0, 5.0, 0.0)
 
@@ -59,7 +59,9 @@ class Pid:
             if len(gains) != 3 or not all(0 <= gain < math.inf for gain in gains):
                 raise ValueError(f"{name} is {tuple(gains)}; allowed are three finite numbers from 0: kP, kI, kD")
         if target_gains[2] != 0:
-            raise ValueError(f"target_gains has kD {target_gains[2]}; allowed is 0, for conversions are too rare for it")
+            raise ValueError(
+                f"target_gains has kD {target_gains[2]}; allowed is 0, for conversions are too rare for it"
+            )
         self.space = space
         self.budget_gains = Gains(*budget_gains)
         self.target_gains = Gains(*target_gains)
@@ -78,8 +80,9 @@ class Pid:
         n = len(seen)
         error = self._budget_error(field)
         fresh = np.ones(n, np.bool_) if state is None else fresh_rows(episode_start, n)
-        before = Integrals(np.zeros(n), np.zeros(n), error) if state is None else state
-        before = Integrals(*(np.where(fresh, start, kept) for start, kept in zip((0.0, 0.0, error), before, strict=True)))
+        start = Integrals(np.zeros(n), np.zeros(n), error)
+        kept = start if state is None else state
+        before = Integrals(*(np.where(fresh, new, old) for new, old in zip(start, kept, strict=True)))
         slack = field["cpa_slack"] + field["roas_slack"]
         budget = _integrate(before.budget, self.budget_gains.i * error / self.space.n_ticks)
         target = _integrate(before.target, self.target_gains.i * slack / self.space.n_ticks)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from tribid.agents.bidder import Bidder, BidderSpace
 from tribid.agents.pacing import DualPacing
 from tribid.agents.pid import Pid
+from tribid.agents.policy_file import load_policy
 from tribid.agents.rules import FixedMultiplier, Off, RandomBidder, Truthful
 
 BIDDERS: dict[str, Callable[[BidderSpace], Bidder]] = {
@@ -27,6 +28,8 @@ def make_bidder(name: str, space: BidderSpace) -> Bidder:
     kind, colon, argument = name.partition(":")
     if kind == "fixed" and colon:
         return FixedMultiplier(_number(name, argument), space=space)
+    if name.endswith(".safetensors"):
+        return load_policy(name, space=space)
     if name in BIDDERS:
         return BIDDERS[name](space)
     raise ValueError(

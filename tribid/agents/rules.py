@@ -71,7 +71,7 @@ class RandomBidder:
         n, segments = len(self.space.rows(observation)), self.space.segments
         tick = np.zeros(n, np.int64) if state is None else np.where(fresh_rows(episode_start, n), 0, state)
         words = math.ceil(segments / 4)
-        request = np.broadcast_to(tick[:, None], (n, words))
+        request = np.repeat(tick[:, None], words, axis=1)
         ad = np.arange(n)[:, None] * words + np.arange(words)
         draws = uniforms(self.seed, Stream.POLICY, request=request, ad=ad).reshape(n, words * 4)[:, :segments]
         return (2.0 * draws - 1.0).astype(np.float32), tick + 1

@@ -8,8 +8,8 @@ A request has N candidates and a page has K slots; B requests are decided at onc
 (array([[0, 1]]), array([[4, 2]]))
 
 ``gsp``, ``vcg`` and ``first_price`` share one shape and choose the same winners; ``auction_named("gsp")`` turns the
-name in a scenario into the function. A reserve keeps low bids out and holds prices up; ``tie_break`` takes the draws that
-decide between equal scores:
+name in a scenario into the function. A reserve keeps low bids out and holds prices up; ``tie_break`` takes the draws
+that decide between equal scores:
 
 >>> gsp([[10, 4, 2]], [[1.0, 1.0, 1.0]], slot_effects=[1.0, 0.5], reserve_micros=5)
 Outcome(winner=array([[ 0, -1]]), price_micros=array([[5, 0]]), score=array([[10.,  0.]]))

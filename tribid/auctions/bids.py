@@ -20,7 +20,7 @@ MAX_SQUASH = 16.0
 
 @dataclass(frozen=True, eq=False)
 class CheckedBids:
-    """What ``auction_rows`` takes: bids [B, N], 0 where masked out; weight [B, N]; slot_effects [K]; reserve [B]; tie."""
+    """What ``auction_rows`` takes: [B, N] bids (0 where masked out), weight and tie; [K] slot_effects; [B] reserve."""
 
     bids: NDArray[np.int64]
     weight: NDArray[np.float64]

@@ -149,7 +149,7 @@ def _checked_opted_in(opted_in: ArrayLike | None, shape: tuple[int, ...]) -> NDA
 
 
 def sigma(x: float, w: float) -> float:
-    """``(x**w - 1) / (x**w + 1)`` in [-1, 1] for x >= 0 (infinity included) and w > 0; sigma(1, w) = 0.
+    """``(x**w - 1) / (x**w + 1)`` in [-1, 1], for x >= 0 (infinity included) and w > 0; it is 0 at x = 1.
 
     >>> sigma(2.0, 2), sigma(0.5, 2), sigma(1.0, 6)
     (0.6, -0.6, 0.0)
@@ -206,7 +206,7 @@ def ocpc(
     cap_micros: ArrayLike | None = None,
     tie_break: ArrayLike | None = None,
 ) -> OcpcResult:
-    """Adjust bids before their auction, for a batch of requests.
+    """Adjust the bids of a batch of requests before their auction.
 
     The greedy ranking (Algorithm 1) fills slot after slot: among candidates whose largest score ``pctr * upper`` is not
     below every other's least score, the one with the highest index wins, its bid becomes its upper bound, and everyone

@@ -62,7 +62,8 @@ def lowest_symmetric_bids(values: ArrayLike, slot_effects: ArrayLike) -> NDArray
     """Bids [n] of the lowest symmetric Nash equilibrium (Varian's lower bound).
 
     ``b_s x_{s-1} = sum_{t=s..K+1} v_t (x_{t-1} - x_t)`` for s = 2..K + 1. The first bidder bids its value (any bid
-    above the second does), and so do bidders beyond slot K + 1. It is the locally envy-free equilibrium B* of EOS: payments are those of VCG, the lowest of all such equilibria.
+    above the second does), and so do bidders beyond slot K + 1. It is the locally envy-free equilibrium B* of EOS:
+    payments are those of VCG, the lowest of all such equilibria.
 
     >>> lowest_symmetric_bids([10, 4, 2], [200, 100])
     array([10.,  3.,  2.])

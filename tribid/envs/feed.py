@@ -22,6 +22,8 @@ from tribid.envs.traffic import plan_day
 from tribid.envs.world import Arrivals, Day
 
 _CALIBRATION_REQUESTS = 4096
+_BEFORE = 0xFFFFFFFF
+"""The number of the day before the first: no market day has it."""
 
 
 class Feed:
@@ -71,6 +73,12 @@ class Feed:
             return self.cluster[user]
         return np.zeros(len(user), np.int64)
 
+    def buying_share(self, tick: int) -> float:
+        """Share of the tick's visits that mean to buy: a daily cosine around the scenario's mean share."""
+        users, hour = self.config.users, (tick + 0.5) * 24.0 / self.n_ticks
+        swing = users.buying_swing * math.cos(2.0 * math.pi * (hour - users.buying_peak_hour) / 24.0)
+        return min(1.0, users.buying_share * (1.0 + swing))
+
     def truth(self, user: NDArray[np.int64], buying: NDArray[np.bool_]) -> Rates:
         """True rates [B, A] of every ad for these users in these states."""
         out = Rates(*(np.empty((len(user), len(self._ads.price)), np.float32) for _ in range(2)))
@@ -84,16 +92,17 @@ class Feed:
 
     def _visits(self, day: Day, tick: int, visits: int) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
         users = self.config.users
+        share = self.buying_share(tick) if day.day != _BEFORE else users.buying_share
         user, buying, guess = np.empty(visits, np.int64), np.empty(visits, np.bool_), np.empty(visits, np.bool_)
         _draw_visits(
-            np.uint64(day.seed), day.day, day.first[tick], users.count, users.buying_share, users.state_accuracy,
+            np.uint64(day.seed), day.day, day.first[tick], users.count, share, users.state_accuracy,
             user, buying, guess,
         )  # fmt: skip
         return user, buying, guess
 
     def sample_rates(self, count: int = _CALIBRATION_REQUESTS) -> tuple[Rates, Rates]:
         """True and predicted rates of ``count`` requests of a day before the first, as a platform would have logged."""
-        day = Day(self.config.seed, 0xFFFFFFFF, np.array([count]), np.array([0]), np.ones(1))
+        day = Day(self.config.seed, _BEFORE, np.array([count]), np.array([0]), np.ones(1))
         user, buying, _ = self._visits(day, 0, count)
         truth = self.truth(user, buying)
         nothing = np.zeros(count, np.int64)

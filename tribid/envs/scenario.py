@@ -62,7 +62,9 @@ class Users(_Part):
     clusters: int = Field(3, ge=1, le=32, description="consumer clusters: equal parts by expected revenue")
     activity_spread: Spread = 0.5
     purchase_power_spread: Spread = 0.5
-    buying_share: Share = 0.25
+    buying_share: Share = Field(0.25, description="share of visits that mean to buy, on average over the hours")
+    buying_swing: Share = Field(0.6, description="how far that share swings over the day, relative to its mean")
+    buying_peak_hour: float = Field(21.0, ge=0, le=24, description="hour at which most visits mean to buy")
     buying_ctr_effect: float = Field(-0.2, ge=-5, le=5, allow_inf_nan=False)
     buying_cvr_effect: float = Field(1.2, ge=-5, le=5, allow_inf_nan=False)
     state_accuracy: float = Field(0.85, ge=0.5, le=1, description="how often the platform knows a visit's state")

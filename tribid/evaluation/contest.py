@@ -5,8 +5,10 @@ statistic is the interquartile mean over days and training seeds, with a two-lev
 only where its interval lies strictly above every other.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
@@ -93,12 +95,13 @@ def evaluate(
     protocol: Protocol,
     *,
     baseline: str | None = None,
-    progress: Callable[[Iterable[Any], int], Iterable[Any]] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    workers: int = 1,
 ) -> Judgement:
     """Play every contestant's days and judge them by the focal score.
 
-    ``baseline`` (by default the first contestant) is what differences are taken from. ``progress`` wraps the iteration
-    over days, such as ``lambda days, total: tqdm(days, total=total)``.
+    ``baseline`` (by default the first contestant) is what differences are taken from. ``progress`` is called with the
+    days done and their total. ``workers`` processes play the days side by side; the result does not depend on how many.
     """
     names = [contestant.name for contestant in contestants]
     if not names or len(set(names)) < len(names):
@@ -108,8 +111,10 @@ def evaluate(
         raise ValueError(f"baseline is {chosen!r}; choose {', '.join(names)}")
     plan = [(c, train, seed) for c in contestants for train in c.bidders for seed in protocol.eval_seeds]
     runs: dict[str, list[Run]] = {name: [] for name in names}
-    for contestant, train, seed in progress(plan, len(plan)) if progress else plan:
-        runs[contestant.name].append(_run(contestant, train, seed, protocol))
+    for done, ((contestant, _, _), run) in enumerate(zip(plan, _played(plan, protocol, workers), strict=True), start=1):
+        runs[contestant.name].append(run)
+        if progress:
+            progress(done, len(plan))
     summary = {name: _summary(runs[name]) for name in names}
     scores = {name: _table(runs[name], "advertiser", "score") for name in names}
     differences = {}
@@ -145,6 +150,20 @@ def lineup_for(contestant: Contestant, train_seed: int, protocol: Protocol) -> L
     for who, policy in zip(protocol.focal, mapping, strict=True):
         drivers[who] = f"focal {policy}"
     return Lineup(bidders, drivers)
+
+
+def _played(plan: list[tuple[Contestant, int, int]], protocol: Protocol, workers: int) -> Iterator[Run]:
+    if workers == 1:
+        yield from (_run(contestant, train, seed, protocol) for contestant, train, seed in plan)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        pending = [pool.submit(_run, contestant, train, seed, protocol) for contestant, train, seed in plan]
+        try:
+            for future in pending:
+                yield future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _run(contestant: Contestant, train_seed: int, seed: int, protocol: Protocol) -> Run:

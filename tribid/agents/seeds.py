@@ -1,0 +1,72 @@
+"""The same training under several seeds, side by side in processes of their own."""
+
+import queue
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import asdict, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from tribid.agents.training import TrainingPlan, train
+from tribid.files import write_json
+
+SeedProgress = Callable[[int, int, int, float | None], None]
+"""Called with the training seed, the steps done, the total, and the latest mean score of a day."""
+
+
+def train_seeds(
+    plan: TrainingPlan, seeds: Sequence[int], folder: Path, *, workers: int = 1, progress: SeedProgress | None = None
+) -> bool:
+    """Train ``plan`` once per seed into ``folder/seed-N`` and write ``folder/run.json``; True if all ran to their end.
+
+    Ctrl-C stops every training and leaves what each has learnt so far.
+    """
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds are {list(seeds)}; allowed is one or more, each once")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "run.json", describe(plan) | {"seeds": list(seeds)})
+    if workers == 1 or len(seeds) == 1:
+        return all([_train_one(replace(plan, seed=seed), folder, progress) for seed in seeds])
+    context = get_context("spawn")
+    with context.Manager() as manager, ProcessPoolExecutor(min(workers, len(seeds)), mp_context=context) as pool:
+        told = manager.Queue()
+        futures = [pool.submit(_train_telling, replace(plan, seed=seed), folder, told) for seed in seeds]
+        return _watch(futures, told, progress)
+
+
+def describe(plan: TrainingPlan) -> dict[str, Any]:
+    """The plan as plain data; the scenario by its name and hash."""
+    content = asdict(plan)
+    content["scenario"] = {"name": plan.scenario.name, "hash": plan.scenario.hash}
+    content["learners"] = None if plan.learners is None else list(plan.learners)
+    content["rivals"] = list(plan.rivals)
+    del content["seed"]
+    return content
+
+
+def _train_one(plan: TrainingPlan, folder: Path, progress: SeedProgress | None) -> bool:
+    def tell(done: int, total: int, score: float | None) -> None:
+        if progress:
+            progress(plan.seed, done, total, score)
+
+    return not train(plan, folder / f"seed-{plan.seed}", tell).interrupted
+
+
+def _train_telling(plan: TrainingPlan, folder: Path, told: Any) -> bool:
+    return _train_one(plan, folder, lambda *news: told.put(news))
+
+
+def _watch(futures: list[Future[bool]], told: Any, progress: SeedProgress | None) -> bool:
+    interrupted = False
+    while True:
+        try:
+            if all(future.done() for future in futures) and told.empty():
+                return all([future.result() for future in futures]) and not interrupted
+            news = told.get(timeout=0.2)
+            if progress:
+                progress(*news)
+        except queue.Empty:
+            continue
+        except KeyboardInterrupt:
+            interrupted = True

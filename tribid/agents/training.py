@@ -1,0 +1,290 @@
+"""Training: PPO and SAC of Stable-Baselines3 on the market, with parameters shared as a policy mapping says.
+
+Each policy learns from all its advertisers' rows of many markets at once (parameter sharing). With several policies each
+learns in turn, round after round, while the others act as they last stood: independent learners in one market. What
+comes out is policy files (``tribid.agents.policy_file``), never a pickle, and those files are what is evaluated.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+try:
+    import torch
+    from stable_baselines3 import PPO, SAC
+    from stable_baselines3.common.base_class import BaseAlgorithm
+    from stable_baselines3.common.callbacks import BaseCallback
+    from stable_baselines3.common.logger import configure
+    from stable_baselines3.common.vec_env import VecEnvWrapper, VecNormalize
+except ImportError as error:
+    raise ImportError("training needs torch and Stable-Baselines3: pip install 'tribid[train]'") from error
+
+from tribid.agents.bidder import Bidder, BidderSpace, Lineup, policy_mapping
+from tribid.agents.network import MlpPolicy
+from tribid.agents.policy_file import save_lineup
+from tribid.agents.registry import make_bidder
+from tribid.agents.warm_start import imitate
+from tribid.envs.scenario import Scenario
+from tribid.envs.vector import FeedAuctionVecEnv
+from tribid.envs.world import build_world
+from tribid.files import write_json
+
+SEEDS_PER_TRAINING = 1000
+"""Training seed s uses the market seeds from ``1000 s`` on; evaluation seeds start at 1,000,000."""
+
+_CLIP_OBSERVATION = 5.0
+_GAMMA = 0.999
+_TAUGHT_DAYS = 6
+
+Progress = Callable[[int, int, float | None], None]
+"""Called with the advertiser-steps done, the total, and the mean score of the last finished days (None at first)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPlan:
+    """What to train: who learns, against whom, how long.
+
+    ``learners`` are advertiser indices (None: all). ``rivals`` names the bidder of each other advertiser in turn.
+    ``steps`` counts advertiser-steps of each policy (one learner, one tick). ``warm_start`` names the bidder that the
+    policies first imitate (empty: none). ``outcomes`` of the training market: ``expected`` pays clicks and conversions by
+    their true probability, which takes the coin flips out of the rewards; evaluation always samples them.
+    """
+
+    scenario: Scenario
+    algorithm: Literal["ppo", "sac"] = "ppo"
+    mapping: str = "shared"
+    learners: tuple[int, ...] | None = None
+    rivals: tuple[str, ...] = ("truthful",)
+    seed: int = 0
+    steps: int = 300_000
+    num_markets: int = 4
+    rounds: int = 1
+    warm_start: str = "pid"
+    outcomes: Literal["sampled", "expected"] = "expected"
+    tensorboard: bool = True
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("seed", 0, 999),
+            ("steps", 1, 10**12),
+            ("num_markets", 1, SEEDS_PER_TRAINING),
+            ("rounds", 1, 10**6),
+        ):
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"{name} is {getattr(self, name)}; allowed is {low} to {high}")
+        if self.algorithm not in _MAKERS:
+            raise ValueError(f"no algorithm named {self.algorithm!r}; choose {', '.join(_MAKERS)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """Policies by name, the name that drives each learner, and the learning curve; ``interrupted`` if cut short."""
+
+    plan: TrainingPlan
+    policies: dict[str, MlpPolicy]
+    mapping: dict[str, str]
+    learning: list[dict[str, float]] = field(default_factory=list)
+    interrupted: bool = False
+
+
+def rivals_lineup(scenario: Scenario, rivals: Sequence[str]) -> Lineup:
+    """Every advertiser driven by the named bidders in turn: what the learners' places are taken out of."""
+    names = build_world(scenario).advertisers.names
+    space = BidderSpace.of(scenario)
+    bidders: dict[str, Bidder] = {name: make_bidder(name, space) for name in rivals}
+    return Lineup(bidders, [rivals[i % len(rivals)] for i in range(len(names))])
+
+
+def train(plan: TrainingPlan, folder: Path, progress: Progress | None = None) -> Trained:
+    """Train and write ``policies/``, ``learning.json`` and TensorBoard logs under ``folder``.
+
+    Ctrl-C stops the training and still writes what was learnt so far.
+    """
+    torch.set_num_threads(1)
+    classroom = _Classroom(plan, folder, progress)
+    interrupted = False
+    try:
+        for _ in range(plan.rounds):
+            for name in classroom.names:
+                classroom.teach(name)
+    except KeyboardInterrupt:
+        interrupted = True
+    trained = Trained(
+        plan=plan,
+        policies={name: classroom.snapshot(name) for name in classroom.names},
+        mapping=classroom.mapping,
+        learning=classroom.learning,
+        interrupted=interrupted,
+    )
+    save(trained, folder)
+    return trained
+
+
+def save(trained: Trained, folder: Path) -> None:
+    """Write the policy files, ``lineup.json`` and ``learning.json``."""
+    plan = trained.plan
+    card = {
+        "algorithm": plan.algorithm,
+        "seed": plan.seed,
+        "steps": int(trained.learning[-1]["steps"]) if trained.learning else 0,
+        "rivals": list(plan.rivals),
+        "interrupted": trained.interrupted,
+    }
+    save_lineup(trained.policies, trained.mapping, folder / "policies", scenario=plan.scenario, training=card)
+    write_json(folder / "learning.json", trained.learning)
+
+
+class _DayEndsTheReturn(VecEnvWrapper):
+    """Hides that a day's end is a truncation, so that no value beyond it is bootstrapped.
+
+    What an advertiser maximises is the day's score; budgets and books start anew, and a critic's guess of a next day's
+    worth would only add noise.
+    """
+
+    def reset(self) -> Any:
+        return self.venv.reset()
+
+    def step_wait(self) -> Any:
+        observations, rewards, dones, infos = self.venv.step_wait()
+        if dones.any():
+            for info in infos:
+                info.pop("TimeLimit.truncated", None)
+        return observations, rewards, dones, infos
+
+
+class _Classroom:
+    """The policies that learn in one market, each with its model and its rows."""
+
+    def __init__(self, plan: TrainingPlan, folder: Path, progress: Progress | None) -> None:
+        self.plan, self.folder, self.progress = plan, folder, progress
+        advertisers = build_world(plan.scenario).advertisers
+        self.learners = tuple(range(len(advertisers))) if plan.learners is None else plan.learners
+        drivers = policy_mapping(plan.mapping, advertisers)
+        self.mapping = {advertisers.names[who]: drivers[who] for who in self.learners}
+        self.rows = {
+            name: [who for who in self.learners if drivers[who] == name]
+            for name in dict.fromkeys(drivers[who] for who in self.learners)
+        }
+        self.names = tuple(self.rows)
+        self.rivals = rivals_lineup(plan.scenario, plan.rivals)
+        self.space = BidderSpace.of(plan.scenario)
+        self.models: dict[str, tuple[BaseAlgorithm, VecNormalize]] = {}
+        self.learning: list[dict[str, float]] = []
+        self.done = 0
+
+    def teach(self, name: str) -> None:
+        """One round of one policy, the other policies frozen as they stand."""
+        market = _market(self.plan, self.rows[name], self._others(name))
+        if name in self.models:
+            model, normal = self.models[name]
+            normal.set_venv(market)
+            model.set_env(normal)
+        else:
+            normal = VecNormalize(market, gamma=_GAMMA, clip_obs=_CLIP_OBSERVATION)
+            model = _MAKERS[self.plan.algorithm](normal, self.plan)
+            self.models[name] = (model, normal)
+            if self.plan.warm_start:
+                teacher = make_bidder(self.plan.warm_start, self.space)
+                ticks = build_world(self.plan.scenario).n_ticks
+                imitate(model, normal, teacher, days=_TAUGHT_DAYS, ticks=ticks, seed=self.plan.seed)
+            if self.plan.tensorboard:
+                log_folder = self.folder / "tensorboard" / name
+                model.set_logger(configure(str(log_folder), ["tensorboard"]))
+        steps = max(1, self.plan.steps // self.plan.rounds)
+        model.learn(steps, callback=_Watch(self, steps), reset_num_timesteps=False)
+
+    def snapshot(self, name: str) -> MlpPolicy:
+        """The policy as it stands, in the runtime that serves it."""
+        if name not in self.models:
+            normal = VecNormalize(_market(self.plan, self.rows[name], self.rivals), gamma=_GAMMA, clip_obs=_CLIP_OBSERVATION)
+            self.models[name] = (_MAKERS[self.plan.algorithm](normal, self.plan), normal)
+        return export(*self.models[name], space=self.space)
+
+    def _others(self, name: str) -> Lineup:
+        bidders: dict[str, Bidder] = dict(self.rivals.bidders)
+        drivers = list(self.rivals.mapping)
+        for other in self.names:
+            if other != name and other in self.models:
+                bidders[f"policy {other}"] = self.snapshot(other)
+                for who in self.rows[other]:
+                    drivers[who] = f"policy {other}"
+        return Lineup(bidders, drivers)
+
+
+class _Watch(BaseCallback):
+    """Collects the scores of finished days and reports progress once a tick."""
+
+    def __init__(self, classroom: _Classroom, steps: int) -> None:
+        super().__init__()
+        self.classroom, self.steps, self._scores = classroom, steps, list[float]()
+        self._start = classroom.done
+
+    def _on_step(self) -> bool:
+        room, plan = self.classroom, self.classroom.plan
+        room.done += self.training_env.num_envs
+        self._scores += [info["episode"]["r"] for info in self.locals["infos"] if "episode" in info]
+        mean = float(np.mean(self._scores)) if self._scores else None
+        if mean is not None:
+            room.learning.append({"steps": room.done, "score": mean})
+            self.logger.record("day/score", mean)
+            self._scores.clear()
+        if room.progress:
+            total = plan.steps * len(room.names)
+            room.progress(min(room.done, total), total, room.learning[-1]["score"] if room.learning else None)
+        return room.done - self._start < self.steps
+
+
+def _market(plan: TrainingPlan, learners: Sequence[int], crowd: Lineup) -> _DayEndsTheReturn:
+    first = plan.seed * SEEDS_PER_TRAINING
+    scenario = plan.scenario.with_changes(rules__outcomes=plan.outcomes)
+    return _DayEndsTheReturn(FeedAuctionVecEnv(scenario, plan.num_markets, learners=learners, rivals=crowd, seed=first))
+
+
+def _ppo(env: VecNormalize, plan: TrainingPlan) -> BaseAlgorithm:
+    ticks = build_world(plan.scenario).n_ticks
+    rollout = ticks * env.num_envs
+    return PPO(
+        "MlpPolicy", env, n_steps=ticks, batch_size=max(64, min(512, rollout // 4)), n_epochs=5, gamma=_GAMMA,
+        gae_lambda=0.95, learning_rate=_falling(5e-4), seed=plan.seed, device="cpu",
+        policy_kwargs={"log_std_init": -2.0, "net_arch": [64, 64]},
+    )  # fmt: skip
+
+
+def _sac(env: VecNormalize, plan: TrainingPlan) -> BaseAlgorithm:
+    return SAC(
+        "MlpPolicy", env, learning_rate=5e-4, gamma=_GAMMA, batch_size=256, buffer_size=200_000,
+        learning_starts=min(2000, plan.steps // 10), train_freq=1, gradient_steps=max(1, env.num_envs // 8),
+        ent_coef="auto_0.05", seed=plan.seed, device="cpu", policy_kwargs={"net_arch": [64, 64]},
+    )  # fmt: skip
+
+
+_MAKERS: dict[str, Callable[[VecNormalize, TrainingPlan], BaseAlgorithm]] = {"ppo": _ppo, "sac": _sac}
+
+
+def _falling(start: float) -> Callable[[float], float]:
+    """A learning rate that falls linearly to a tenth of its start."""
+    return lambda left: start * (0.1 + 0.9 * max(0.0, left))
+
+
+def export(model: BaseAlgorithm, normal: VecNormalize, *, space: BidderSpace) -> MlpPolicy:
+    """The model's mean action, with its observation normaliser, as a policy of the serving runtime."""
+    if isinstance(model, PPO):
+        layers, output = [*model.policy.mlp_extractor.policy_net, model.policy.action_net], "clip"
+        hidden = "tanh"
+    else:
+        layers, output, hidden = [*model.policy.actor.latent_pi, model.policy.actor.mu], "tanh", "relu"
+    dense = [layer for layer in layers if isinstance(layer, torch.nn.Linear)]
+    scale = np.sqrt(normal.obs_rms.var + normal.epsilon)
+    return MlpPolicy(
+        weights=tuple(layer.weight.detach().numpy().astype(np.float32) for layer in dense),
+        biases=tuple(layer.bias.detach().numpy().astype(np.float32) for layer in dense),
+        mean=np.asarray(normal.obs_rms.mean, np.float32),
+        std=scale.astype(np.float32),
+        clip=_CLIP_OBSERVATION,
+        activation=hidden,
+        output=output,
+        space=space,
+    )

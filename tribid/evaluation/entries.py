@@ -1,0 +1,95 @@
+"""Contestants by name: rules and controllers, the fixed lambda of training days, and the policies of a training run."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tribid.agents.bidder import Bidder, BidderSpace
+from tribid.agents.fixed_lambda import fit_fixed_multipliers
+from tribid.agents.policy_file import load_lineup
+from tribid.agents.registry import BIDDERS, make_bidder
+from tribid.agents.rules import FixedMultiplier
+from tribid.envs.scenario import Scenario
+from tribid.envs.world import build_world
+from tribid.evaluation.contest import Contestant, Protocol
+from tribid.files import read_json
+
+_KINDS = {"pid": "controller", "dual_pacing": "controller"}
+_LAMBDA_SEEDS = (0, 1)
+_LAMBDA_FACTORS = (0.5, 0.7, 0.85, 1.0, 1.2)
+
+
+def seed_folders(run: str | Path) -> dict[int, Path]:
+    """The folders ``seed-N`` of a training run that hold policies; ``ValueError`` where there is none."""
+    found = {
+        int(path.name.removeprefix("seed-")): path
+        for path in sorted(Path(run).glob("seed-*"))
+        if path.name.removeprefix("seed-").isdigit() and (path / "policies" / "lineup.json").is_file()
+    }
+    if not found:
+        raise ValueError(f"{run} is no training run; allowed is a folder with seed-N/policies/lineup.json in it")
+    return dict(sorted(found.items()))
+
+
+def learners_of(run: str | Path, scenario: Scenario) -> tuple[int, ...]:
+    """The indices of the advertisers that a run trained."""
+    names = build_world(scenario).advertisers.names
+    first = next(iter(seed_folders(run).values()))
+    trained = load_lineup(first / "policies")[1]
+    unknown = sorted(set(trained) - set(names))
+    if unknown:
+        raise ValueError(f"run {run} trained {unknown[0]!r}; scenario {scenario.name} has {', '.join(names)}")
+    return tuple(i for i, name in enumerate(names) if name in trained)
+
+
+def learning_of(run: str | Path) -> dict[str, list[dict[str, float]]]:
+    """The learning curves of a run by training seed."""
+    curves = {seed: folder / "learning.json" for seed, folder in seed_folders(run).items()}
+    return {str(seed): list(read_json(path)) for seed, path in curves.items() if path.is_file()}
+
+
+def entrant(spec: str, protocol: Protocol) -> Contestant:
+    """A contestant from a bidder's name, ``fixed_lambda``, or a training run's folder (named by its last part)."""
+    space = BidderSpace.of(protocol.scenario)
+    if spec == "fixed_lambda":
+        return _fixed_lambda(protocol, space)
+    if Path(spec).is_dir():
+        return _trained(Path(spec), protocol, space)
+    if spec.partition(":")[0] not in BIDDERS and not spec.endswith(".safetensors"):
+        raise ValueError(
+            f"no bidder named {spec!r}; choose {', '.join(BIDDERS)}, fixed:MULTIPLIER, fixed_lambda, a policy file "
+            "ending in .safetensors, or the folder of a training run"
+        )
+    return Contestant(name=spec, kind=_KINDS.get(spec, "rule"), bidders={-1: make_bidder(spec, space)})
+
+
+def entrants(specs: Sequence[str], protocol: Protocol) -> list[Contestant]:
+    """All contestants, in this order."""
+    return [entrant(spec, protocol) for spec in specs]
+
+
+def _fixed_lambda(protocol: Protocol, space: BidderSpace) -> Contestant:
+    fitted = fit_fixed_multipliers(
+        protocol.scenario, _LAMBDA_SEEDS, advertisers=protocol.focal, rivals=protocol.rivals, factors=_LAMBDA_FACTORS
+    )
+    bidders: dict[str, Bidder] = {
+        name: FixedMultiplier(float(multiplier), space=space)
+        for name, multiplier in zip(protocol.names, fitted, strict=True)
+    }
+    trained_on = {"seeds": list(_LAMBDA_SEEDS), "multipliers": {n: round(b.multiplier, 4) for n, b in bidders.items()}}  # type: ignore[attr-defined]
+    return Contestant(
+        name="fixed_lambda", kind="optimal control", bidders={-1: bidders}, mapping=protocol.names, trained_on=trained_on
+    )
+
+
+def _trained(run: Path, protocol: Protocol, space: BidderSpace) -> Contestant:
+    bidders: dict[int, dict[str, Bidder]] = {}
+    mapping: tuple[str, ...] = ()
+    for seed, folder in seed_folders(run).items():
+        policies, drivers = load_lineup(folder / "policies", space=space)
+        lacking = [name for name in protocol.names if name not in drivers]
+        if lacking:
+            raise ValueError(f"run {run} (seed {seed}) has no policy for {lacking[0]!r}, which is judged; train it too")
+        bidders[seed] = dict(policies)
+        mapping = tuple(drivers[name] for name in protocol.names)
+    plan = read_json(run / "run.json") if (run / "run.json").is_file() else {}
+    return Contestant(name=run.name, kind="learnt", bidders=bidders, mapping=mapping, trained_on=dict(plan))
