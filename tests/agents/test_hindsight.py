@@ -41,7 +41,7 @@ def test_the_threshold_bid_overspends_by_one_without_a_hard_budget() -> None:
 
 
 def test_the_markets_hard_budget_refuses_the_item_that_would_overspend() -> None:
-    """The example's first four items in a market: one slot, paid per exposure; the last item finds too little budget."""
+    """The example's first four items in spirit: one slot, paid per exposure, and a budget for nine and a half."""
     scenario = load_scenario("tiny").with_changes(
         rules=Rules(slot_effects=(1.0,), charge="impression", outcomes="expected", reserve=1.0, max_bid=4.0),
         advertisers=({"name": "one", "objective": "max_clicks", "budget": 9.5, "base_bid": 100.0},),

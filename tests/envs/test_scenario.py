@@ -62,7 +62,7 @@ MALFORMED = {
         ("traffic.curve has 2 weights", "each of the 3 ticks"),
     ),
     "curve of zeros": ("name: x\nworld: {traffic: {ticks: 2, curve: [0, 0]}}", ("sum 0", "not all zero")),
-    "negative curve": ("name: x\nworld: {traffic: {ticks: 2, curve: [1, -1]}}", ("world.traffic.curve.1", "-1.0")),
+    "negative curve": ("name: x\nworld: {traffic: {ticks: 2, curve: [1, -1]}}", ("world.traffic.curve.1", "-1", "greater than or equal to 0")),
     "unknown world": ("name: x\nworld: {kind: moon}", ("world", "'moon'", "'feed', 'auctionnet', 'replay'")),
     "world is a number": ("name: x\nworld: 3", ("world", "3")),
     "key of another world": ("name: x\nworld: {kind: auctionnet, categories: 3}", ("world.categories", "3", "not permitted")),
@@ -249,6 +249,7 @@ def test_the_hash_of_a_replay_names_the_rows_of_its_log_and_not_its_place(tmp_pa
 
 def test_a_replay_that_is_given_another_log_gets_another_hash(tmp_path: Path) -> None:
     one, other = _replay(tmp_path / "one", "0,70,0.5\n"), _replay(tmp_path / "other", "1,70,0.5\n")
+    assert one.hash != other.hash
     assert one.with_changes(world__log=other.world.log).hash == other.hash
 
 

@@ -18,7 +18,7 @@ from tribid.envs.scenario import Scenario, load_scenario
 from tribid.envs.world import build_world
 
 FACTORS = (0.25, 0.35, 0.5, 0.71, 1.0, 1.41)
-"""Shares of the multiplier from the dual that are tried in play; most are below 1, for rivals leave when they run out."""
+"""Shares of the multiplier from the dual that are tried in play; most are below 1, as rivals run out of money."""
 
 
 class FixedLambda(FixedMultiplier):
@@ -94,8 +94,8 @@ def fit_to_prices(
         raise ValueError("relative_value must be finite numbers from 0, at least one")
     if not budget_per_auction_micros >= 0:
         raise ValueError(f"budget_per_auction_micros is {budget_per_auction_micros!r}; allowed is a number from 0")
-    histogram = stats.price_counter_train.astype(np.float64) / stats.impressions_train
-    paid = np.cumsum(histogram * np.arange(len(histogram))) * stats.price_unit_micros
+    cost = np.cumsum(stats.price_counter_train * np.arange(len(stats.price_counter_train)))
+    paid = cost / stats.impressions_train * stats.price_unit_micros
     base = stats.mean_price_micros / stats.price_unit_micros * ratio
 
     def spend(multiplier: float) -> float:

@@ -50,8 +50,8 @@ class PolicyCard(_Part):
     """Everything about a policy but its numbers.
 
     ``layers`` are the network's sizes from the observation to the actions; ``segments``, ``max_multiplier`` and
-    ``ticks`` those of the scenario: the action map is ``tribid.envs.action`` with that cap. ``weights_sha256`` names the
-    bytes of the safetensors file, so that a card never goes with other weights.
+    ``ticks`` those of the scenario: the action map is ``tribid.envs.action`` with that cap. ``weights_sha256`` names
+    the bytes of the safetensors file, so that a card never goes with other weights.
     """
 
     format: Literal["tribid-policy"] = "tribid-policy"

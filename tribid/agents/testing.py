@@ -43,7 +43,8 @@ def random_observations(space: BidderSpace, count: int, seed: int = 0) -> NDArra
 
 def random_policy(space: BidderSpace, hidden: Sequence[int] = (8, 8), seed: int = 0, **changes: Any) -> MlpPolicy:
     """A network with normal weights; ``changes`` are arguments of ``MlpPolicy``."""
-    weights, biases = [], []
+    weights: list[Any] = []
+    biases: list[Any] = []
     for layer, (into, out) in enumerate(pairwise((space.observation_size, *hidden, space.segments))):
         index = np.arange(out * into).reshape(out, into)
         weights.append(normals(seed, Stream.POLICY, day=layer, request=index)[..., 0] / np.sqrt(into))

@@ -67,7 +67,9 @@ def _taught_days(
 
 def _fit(model: BaseAlgorithm, lesson: Lesson, seed: int) -> None:
     policy = model.policy
-    observations, actions, returns = (torch.as_tensor(part) for part in (lesson.observations, lesson.actions, lesson.returns))
+    observations, actions, returns = (
+        torch.as_tensor(part) for part in (lesson.observations, lesson.actions, lesson.returns)
+    )
     optimiser = torch.optim.Adam(policy.parameters(), lr=1e-3)
     order = torch.Generator().manual_seed(seed)
     for _ in range(_EPOCHS):

@@ -6,6 +6,7 @@ name (``feed``) or a path to a YAML file is accepted wherever a scenario is.
 
 import hashlib
 import json
+import reprlib
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -249,7 +250,7 @@ class Scenario(_Part):
     def hash(self) -> str:
         """The first 16 hex digits of the SHA-256 of the content (name and description left out)."""
         content = self.model_dump(mode="json", exclude={"name", "description"})
-        if content["world"]["kind"] == "replay":
+        if content["world"]["kind"] == "replay" and content["world"]["log_sha256"]:
             del content["world"]["log"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -266,6 +267,8 @@ class Scenario(_Part):
             for parent in parents:
                 part = part[parent]
             part[last] = value.model_dump() if isinstance(value, BaseModel) else value
+        if "world__log" in changes and "world__log_sha256" not in changes:
+            content["world"]["log_sha256"] = ""
         return parse_scenario(content, source="with_changes")
 
 
@@ -296,24 +299,27 @@ def load_scenario(name_or_path: "str | Path | Scenario") -> Scenario:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"scenario file {path} cannot be read: {error}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # PyYAML lets a 13th month and deep nesting through
         raise ValueError(f"scenario file {path} is not YAML: {error}") from error
-    if isinstance(content, dict) and isinstance(content.get("world"), dict) and "log" in content["world"]:
-        content["world"]["log"] = str((path.parent / str(content["world"]["log"])).resolve())
+    if isinstance(content, dict) and isinstance(content.get("world"), dict) and isinstance(content["world"].get("log"), str):
+        content["world"]["log"] = str((path.parent / content["world"]["log"]).resolve())
     return parse_scenario(content, source=str(path))
 
 
 def parse_scenario(content: Any, source: str = "scenario") -> Scenario:
     """A scenario from plain data (what YAML or JSON holds); ``source`` names it in errors."""
     if not isinstance(content, dict):
-        raise ValueError(f"{source}: a scenario is a mapping with name, world, rules, advertisers; got {content!r:.80}")
+        raise ValueError(f"{source}: a scenario is a mapping with name, world, rules, advertisers; got {_short(content)}")
     if isinstance(content.get("world"), dict):
         content = {**content, "world": {"kind": "feed", **content["world"]}}
     try:
         scenario = Scenario.model_validate(content)
     except ValidationError as error:
         lines = [f"  {_where(detail['loc'])}: {_what(detail)}" for detail in error.errors()]
-        raise ValueError(f"{source} is not a valid scenario:\n" + "\n".join(lines)) from error
+        raise ValueError(f"{source} is not a valid scenario:\n" + "\n".join(lines)) from None
+    if isinstance(scenario.world, ReplayWorld) and not scenario.world.log_sha256:
+        world = scenario.world.model_copy(update={"log_sha256": log_digest(scenario.world.log)})
+        return scenario.model_copy(update={"world": world})
     return scenario
 
 
@@ -334,4 +340,11 @@ def _what(detail: Any) -> str:
     message = detail["msg"].removeprefix("Value error, ")
     if detail["type"] == "value_error":
         return str(message)
-    return f"{detail['input']!r:.80} is not allowed: {message}"
+    return f"{_short(detail['input'])} is not allowed: {message}"
+
+
+def _short(value: Any) -> str:
+    """At most about 80 characters; YAML aliases can make a value whose whole text has no end."""
+    brief = reprlib.Repr()
+    brief.maxlevel, brief.maxstring, brief.maxother, brief.maxlong = 2, 80, 80, 80
+    return f"{brief.repr(value):.80}"

@@ -1,8 +1,8 @@
 """The report's plots: matplotlib figures as SVG that takes its colours from the page and is the same in every run.
 
-Nothing here touches pyplot or the caller's matplotlib settings. Text stays text, so that names in every script are shown
-in the reader's own fonts. Colours become CSS variables (``--ink``, ``--c0``, ...) with the light ones as fallback, so a
-plot follows the page into dark mode. A contestant keeps its colour and its marker in every plot.
+Nothing here touches pyplot or the caller's matplotlib settings. Text stays text, so that names in every script show
+in the reader's own fonts. Colours become CSS variables (``--ink``, ``--c0``, ...) with the light ones as fallback, so
+a plot follows the page into dark mode. A contestant keeps its colour and its marker in every plot.
 """
 
 import html
@@ -24,7 +24,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter, StrM
 
 LIGHT = ("#0072b2", "#d55e00", "#009e73", "#bb5599", "#b8860b", "#3399dd", "#882255", "#5f6b1f")
 DARK = ("#56b0ec", "#ff8b45", "#35cfa3", "#ea9fcd", "#f2c14e", "#a5dbff", "#d9739f", "#b9c66b")
-"""The contestants' colours on a light and on a dark page, after Okabe and Ito; the marker says the same as the colour."""
+"""The contestants' colours on a light and a dark page, after Okabe and Ito; markers say the same as colours."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "<", "*", ">", "h")
 
@@ -36,7 +36,7 @@ LEADERS = 7
 _INK, _MUTED, _RULE, _CARD = "#1c2431", "#667182", "#d8dde4", "#fdfdfc"
 _VARIABLES = {_INK: "ink", _MUTED: "muted", _RULE: "rule", _CARD: "card"} | {c: f"c{i}" for i, c in enumerate(LIGHT)}
 _WIDTH = 5.2  # inches; narrow, so that the text is readable where the page gives a plot 360 pixels
-_STYLE: dict[str, Any] = {
+_STYLE: Any = {
     "svg.fonttype": "none",
     "font.family": ["DejaVu Sans"],  # comes with matplotlib: text is measured alike on every machine
     "font.size": 9.0,
@@ -64,21 +64,21 @@ _STYLE: dict[str, Any] = {
 
 
 class Look(NamedTuple):
-    """How a contestant is drawn; ``index`` is its colour's place in the palette, None for one of the crowd."""
+    """How a contestant is drawn; ``hue`` is its colour's place in the palette, None for one of the crowd."""
 
-    index: int | None
+    hue: int | None
     marker: str
     dashed: bool = False
 
     @property
     def color(self) -> str:
-        """The light colour; on the page it is the variable ``--c{index}``."""
-        return _MUTED if self.index is None else LIGHT[self.index]
+        """The light colour; on the page it is the variable ``--c{hue}``."""
+        return _MUTED if self.hue is None else LIGHT[self.hue]
 
     @property
     def css(self) -> str:
         """The colour as the page's own style sheet knows it."""
-        return "var(--muted)" if self.index is None else f"var(--c{self.index})"
+        return "var(--muted)" if self.hue is None else f"var(--c{self.hue})"
 
     @property
     def outline(self) -> str:
@@ -134,7 +134,8 @@ def draw_plots(results: Mapping[str, Any], order: Sequence[str]) -> dict[str, st
 def inline_svg(figure: Figure, alt: str, prefix: str) -> str:
     """The figure as an ``<svg>`` for an HTML page: ids begin with ``prefix``, colours are variables, no metadata."""
     buffer = io.StringIO()
-    FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    FigureCanvasSVG(figure)
+    figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)
@@ -142,7 +143,9 @@ def inline_svg(figure: Figure, alt: str, prefix: str) -> str:
     def own(tag: re.Match[str]) -> str:
         text = re.sub(r'\bid="', f'id="{prefix}-', tag[0])
         text = re.sub(r'(?:xlink:)?href="#|url\(#', lambda found: f"{found[0].removeprefix('xlink:')}{prefix}-", text)
-        return re.sub(r"#[0-9a-f]{6}\b", lambda c: f"var(--{_VARIABLES[c[0]]},{c[0]})" if c[0] in _VARIABLES else c[0], text)
+        return re.sub(
+            r"#[0-9a-f]{6}\b", lambda c: f"var(--{_VARIABLES[c[0]]},{c[0]})" if c[0] in _VARIABLES else c[0], text
+        )
 
     svg = re.sub(r"<[^>]*>", own, svg)  # tags only: a name may look like an id
     box = re.search(r'viewBox="[^"]*"', svg)
@@ -240,12 +243,12 @@ def _day(results: Mapping[str, Any], looks: Mapping[str, Look], curve: str) -> F
     if not any(curves.values()):
         return None
     figure, axes = _figure(3.0)
-    coloured = [name for name in looks if looks[name].index is not None]
-    for name in sorted(looks, key=lambda name: looks[name].index is not None):
+    coloured = [name for name in looks if looks[name].hue is not None]
+    for name in sorted(looks, key=lambda name: looks[name].hue is not None):
         if not curves[name]:
             continue
         hours, values = _hours(curves[name], cumulative=curve == "spent")
-        if looks[name].index is None:
+        if looks[name].hue is None:
             axes.plot(hours, values, color=_MUTED, linewidth=0.7, alpha=0.45)
             continue
         step = max(1, len(hours) // 6)  # markers are staggered: lines that lie on one another can still be told apart
@@ -267,13 +270,13 @@ def _sides(results: Mapping[str, Any], looks: Mapping[str, Look]) -> tuple[Figur
     shades = matplotlib.colormaps["cividis"].resampled(9)
     scale = Normalize(min(points), max(points)) if points and min(points) < max(points) else None
     words = []
-    for name, s in sorted(drawn.items(), key=lambda item: looks[item[0]].index is not None):
+    for name, s in sorted(drawn.items(), key=lambda item: looks[item[0]].hue is not None):
         look, x, y, relevance = looks[name], s["revenue"], s["value"], s.get("relevance")
-        faint = 0.5 if look.index is None else 1.0
+        faint = 0.5 if look.hue is None else 1.0
         axes.plot([x["low"], x["high"]], [y["point"]] * 2, color=look.color, linewidth=1.3, alpha=faint)
         axes.plot([x["point"]] * 2, [y["low"], y["high"]], color=look.color, linewidth=1.3, alpha=faint)
         fill = shades(scale(relevance["point"])) if scale and relevance else _CARD
-        size = 8.0 if look.index is not None else 5.0
+        size = 8.0 if look.hue is not None else 5.0
         axes.plot([x["point"]], [y["point"]], marker=look.marker, markersize=size, markerfacecolor=fill,
                   markeredgecolor=look.color, markeredgewidth=1.4)  # fmt: skip
         said = f"relevance {relevance['point']:.3g}" if relevance else "relevance not defined"
@@ -287,21 +290,22 @@ def _sides(results: Mapping[str, Any], looks: Mapping[str, Look]) -> tuple[Figur
         bar = figure.colorbar(matplotlib.cm.ScalarMappable(scale, shades), ax=axes, aspect=28, pad=0.03)
         bar.set_label("user: relevance")
         bar.ax.grid(visible=False)
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.outline.set_visible(False)
         bar.locator = MaxNLocator(4)
         bar.update_ticks()
     return figure, f"Scatter plot of the three sides. {'; '.join(words)}."
 
 
 def _learning(results: Mapping[str, Any], looks: Mapping[str, Look]) -> tuple[Figure, str] | None:
-    curves = [(name, seeds) for name, seeds in results["learning"].items() if any(seeds.values())]
+    given = results["learning"]
+    curves = [(name, given[name]) for name in sorted(given) if any(given[name].values())]
     if not curves:
         return None
     figure, axes = _figure(3.0)
     words = []
     for name, seeds in curves:
         look = looks.get(name, _CROWD_LOOK)
-        for seed, steps in seeds.items():
+        for seed, steps in sorted(seeds.items()):
             if steps:
                 scores = _floats([step["score"] for step in steps])
                 every = max(1, len(steps) // 8)

@@ -7,9 +7,11 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -27,8 +29,10 @@ COLUMNS = 6
 """Contestants beside one another in one table; more of them make further tables, so that paper holds them too."""
 
 _ACRONYMS = {"rpm", "gpm", "roi", "cpa", "ctr", "cvr"}
+_MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+           "December")  # fmt: skip
 _MISSING = "–"
-_RANGE, _MINUS, _THIN = "\u2009–\u2009", "\u2212", "\u202f"
+_MINUS, _THIN = "\u2212", "\u202f"
 
 Results = Mapping[str, Any]
 
@@ -65,7 +69,7 @@ def render_report(results: Results, path: str | Path) -> None:
         headline=_headline(results, order),
         sides=_sides(results, order),
         split=_split(results, order),
-        plots={name: Markup(svg) for name, svg in plots.draw_plots(results, order).items()},  # noqa: S704 - our own SVG
+        plots={name: Markup(svg) for name, svg in plots.draw_plots(results, order).items()},
         legend=_legend(looks),
         palette={"light": plots.LIGHT, "dark": plots.DARK},
         facts=_facts(results),
@@ -85,18 +89,23 @@ def report_from_file(results_path: str | Path, out_path: str | Path) -> None:
 def headline_table(results: Results) -> Table:
     """The contestants and the metrics one looks at first, for the terminal; bold is clear of every other interval."""
     order = ranked(results)
-    headline = _headline(results, order)
-    table = Table(title=Text(f"{results['scenario']['name']}: point and 95 % interval"), title_justify="left")
+    headline = _headline(results, order, brief=True)
+    title = Text(f"{results['scenario']['name']}: point and 95 % interval")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("contestant", overflow="fold")
     for metric in headline["metrics"]:
         arrow = {"more": " ↑", "less": " ↓"}.get(metric["better"], "")
-        table.add_column(Text(f"{metric['label']}{arrow}"), justify="right")
+        table.add_column(
+            Text(f"{metric['label']}{arrow}".replace(" ", "\n", metric["label"].count(" "))),
+            justify="right",
+            overflow="fold",
+        )
     for row in headline["rows"]:
         cells = [Text(row["name"])]
         for cell in row["cells"]:
             text = Text(_MISSING if cell["point"] is None else cell["point"], style="bold" if cell["best"] else "")
             if cell["point"] is not None:
-                text.append(f"\n{cell['low']}{_RANGE}{cell['high']}", style="not bold dim")
+                text.append(f"\n{cell['low']}–{cell['high']}", style="not bold dim")
             cells.append(text)
         table.add_row(*cells)
     return table
@@ -157,10 +166,12 @@ def _best(results: Results, order: Sequence[str], metric: Results) -> str | None
     return verdict(intervals)
 
 
-def _cell(interval: Results | None, unit: str, *, best: bool) -> dict[str, Any]:
+def _cell(interval: Results | None, unit: str, *, best: bool, brief: bool = False) -> dict[str, Any]:
     if not interval:
         return {"point": None, "low": None, "high": None, "best": False}
     point = interval["point"]
+    if brief and unit == "currency" and abs(point) >= 1000.0:
+        unit = "ratio"  # a terminal has no room for cents of thousands
     # Limits get the digits of the point, or of the larger limit where the point is zero.
     like = point or max(abs(interval["low"]), abs(interval["high"]))
     text = number(point, unit, like=like)
@@ -172,7 +183,7 @@ def _cell(interval: Results | None, unit: str, *, best: bool) -> dict[str, Any]:
     }
 
 
-def _headline(results: Results, order: Sequence[str]) -> dict[str, Any]:
+def _headline(results: Results, order: Sequence[str], *, brief: bool = False) -> dict[str, Any]:
     """The short table, a contestant a row."""
     known = {metric["name"]: metric for metric in results["metrics"]}
     metrics = [known[name] for name in HEADLINE if name in known]
@@ -180,7 +191,7 @@ def _headline(results: Results, order: Sequence[str]) -> dict[str, Any]:
     rows = []
     for name in order:
         summary = results["contestants"][name]["summary"]
-        cells = [_cell(summary.get(m["name"]), m["unit"], best=best[m["name"]] == name) for m in metrics]
+        cells = [_cell(summary.get(m["name"]), m["unit"], best=best[m["name"]] == name, brief=brief) for m in metrics]
         rows.append({"name": name, "cells": cells})
     return {"metrics": [metric | {"label": label(metric["name"])} for metric in metrics], "rows": rows}
 
@@ -215,9 +226,7 @@ def _split(results: Results, order: Sequence[str]) -> list[dict[str, Any]]:
         table = []
         for name in rows:
             trait = traits.get(name, {})
-            cells = [
-                {"text": number(means[who][name], "ratio"), "heat": _heat(means[who][name], top)} for who in names
-            ]
+            cells = [{"text": number(means[who][name], "ratio"), "heat": _heat(means[who][name], top)} for who in names]
             objective = (trait.get("objective") or _MISSING).replace("_", " ")
             budget = number(trait.get("budget"), "currency")
             table.append({"name": name, "objective": objective, "budget": budget, "cells": cells})
@@ -238,7 +247,7 @@ def _blocks(order: Sequence[str]) -> list[list[str]]:
     """The contestants in groups of nearly one size, none larger than a table holds."""
     count = math.ceil(len(order) / COLUMNS)
     edges = [round(i * len(order) / count) for i in range(count + 1)]
-    return [list(order[start:stop]) for start, stop in zip(edges, edges[1:], strict=False)]
+    return [list(order[start:stop]) for start, stop in pairwise(edges)]
 
 
 def _verdict(results: Results, order: Sequence[str]) -> dict[str, Any]:
@@ -267,9 +276,9 @@ def _legend(looks: "Mapping[str, Look]") -> list[dict[str, str]]:
     items = [
         {"name": name, "color": look.css, "outline": look.outline}
         for name, look in looks.items()
-        if look.index is not None
+        if look.hue is not None
     ]
-    grey = [look for look in looks.values() if look.index is None]
+    grey = [look for look in looks.values() if look.hue is None]
     if grey:
         items.append({"name": f"{len(grey)} others", "color": grey[0].css, "outline": grey[0].outline})
     return items
@@ -280,12 +289,12 @@ def _facts(results: Results) -> list[tuple[str, str | None]]:
     protocol, contestants = results["protocol"], results["contestants"].values()
     runs = sum(len(contestant["runs"]) for contestant in contestants)
     focal, everybody = protocol["focal"], results["scenario"]["advertisers"]
-    seconds = results.get("seconds")
+    seconds, days = results.get("seconds"), protocol["eval_seeds"]
     return [
-        ("Protocol", "Every contestant drives the same focal advertisers on the same held-out days, with the same users "
-                     "and the same chance; everybody else bids by fixed rules."),
+        ("Protocol", "Every contestant drives the same focal advertisers on the same held-out days, with the same "
+                     "users and the same chance; everybody else bids by fixed rules."),
         ("Focal advertisers", f"{len(focal)} of {len(everybody)}: {', '.join(focal)}"),
-        ("Evaluation days", f"{len(protocol['eval_seeds'])} (seeds {_ranges(protocol['eval_seeds'])}); {runs} runs in all"),
+        ("Evaluation days", f"{len(days)} (seeds {_ranges(days)}); {runs} runs in all"),
         ("Statistic", protocol.get("statistic")),
         ("Scenario", f"{results['scenario']['name']}, hash {results['scenario'].get('hash') or _MISSING}"),
         ("Command", results.get("command")),
@@ -302,10 +311,11 @@ def _entrants(results: Results, order: Sequence[str]) -> list[dict[str, Any]]:
     for name in order:
         given = results["contestants"][name]
         seeds = sorted({run["train_seed"] for run in given["runs"] if run["train_seed"] is not None})
-        trained = "; ".join(f"{key.replace('_', ' ')}: {_plain(value)}" for key, value in given["trained_on"].items())
-        rows.append({
-            "name": name, "kind": given["kind"], "trained_on": trained, "seeds": _ranges(seeds), "runs": len(given["runs"]),
-        })  # fmt: skip
+        trained = "; ".join(
+            f"{key.replace('_', ' ')}: {_plain(value)}" for key, value in sorted(given["trained_on"].items())
+        )
+        row = {"name": name, "kind": given["kind"], "trained_on": trained}
+        rows.append(row | {"seeds": _ranges(seeds), "runs": len(given["runs"])})
     return rows
 
 
@@ -339,9 +349,8 @@ def _date(created: str | None) -> str | None:
         moment = datetime.fromisoformat(created)
     except ValueError:
         return created
-    months = "January February March April May June July August September October November December".split()
     zone = " UTC" if moment.tzinfo is not None and not moment.utcoffset() else ""
-    return f"{moment.day} {months[moment.month - 1]} {moment.year}, {moment:%H:%M}{zone}"
+    return f"{moment.day} {_MONTHS[moment.month - 1]} {moment.year}, {moment:%H:%M}{zone}"
 
 
 def _duration(seconds: float) -> str:

@@ -1,0 +1,285 @@
+"""The ``tribid`` command: train, evaluate, report, rank, scenario, benchmark.
+
+Each subcommand reads its options and calls one function of the package; scripts/ call the same functions.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+import tribid
+from tribid.envs.scenario import load_scenario, scenario_names
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    help="Train bidders in a simulated feed-ad market, judge them for all three sides, and let them answer requests.",
+)
+scenario_app = typer.Typer(no_args_is_help=True, help="List, show and check scenarios (YAML files that describe a market).")
+app.add_typer(scenario_app, name="scenario")
+console = Console()
+
+Scenario_ = Annotated[str, typer.Option("--scenario", "-s", help="A scenario's name (see `tribid scenario list`) or a YAML file.")]
+Rivals = Annotated[str, typer.Option(help="Bidders of the advertisers that are not judged, in turn, comma-separated.")]
+RIVALS = "pid,dual_pacing,truthful"
+
+
+@app.callback(invoke_without_command=True)
+def _main(version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False) -> None:
+    if version:
+        console.print(f"tribid {tribid.__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def train(
+    scenario: Scenario_ = "feed",
+    out: Annotated[Path, typer.Option(help="Folder of the run; its last part names it in reports.")] = Path("runs/ppo"),
+    algorithm: Annotated[str, typer.Option(help="ppo or sac.")] = "ppo",
+    mapping: Annotated[str, typer.Option(help="Who shares a policy: shared, independent or by_objective.")] = "shared",
+    learners: Annotated[str, typer.Option(help="Who learns: half (every second advertiser), all, or names.")] = "half",
+    rivals: Rivals = RIVALS,
+    seeds: Annotated[str, typer.Option(help="Training seeds, comma-separated: each gives its own policies.")] = "0",
+    steps: Annotated[int, typer.Option(help="Advertiser-steps of each policy (one learner, one tick).")] = 300_000,
+    markets: Annotated[int, typer.Option(help="Days that run side by side.")] = 4,
+    rounds: Annotated[int, typer.Option(help="With several policies: how often each takes its turn to learn.")] = 1,
+    warm_start: Annotated[str, typer.Option(help="Bidder that policies imitate first; '' for none.")] = "pid",
+    outcomes: Annotated[str, typer.Option(help="Rewards from 'expected' or 'sampled' clicks and conversions.")] = "expected",
+    workers: Annotated[int, typer.Option(help="Seeds that train side by side.")] = 2,
+) -> None:
+    """Train policies and write them as safetensors with a JSON card.
+
+    Example: `tribid train --scenario feed --seeds 0,1 --out runs/ppo`, then
+    `tribid evaluate --bidders pid,fixed,runs/ppo --out runs/first`. Watch it with `tensorboard --logdir runs/ppo`.
+    Ctrl-C stops early and leaves policies that can be used.
+    """
+    with _readable_errors():
+        from tribid.agents.seeds import train_seeds
+        from tribid.agents.training import TrainingPlan
+
+        loaded = load_scenario(scenario)
+        plan = TrainingPlan(
+            scenario=loaded, algorithm=_one_of(algorithm, "ppo", "sac"), mapping=mapping,
+            learners=_focal(learners, loaded), rivals=_names(rivals), steps=steps, num_markets=markets, rounds=rounds,
+            warm_start=warm_start, outcomes=_one_of(outcomes, "sampled", "expected"),
+        )  # fmt: skip
+        chosen = [_whole("seeds", text) for text in _names(seeds)]
+        with _seed_bars(chosen) as tell:
+            finished = train_seeds(plan, chosen, out, workers=workers, progress=tell)
+        console.print(f"policies are in [bold]{out}[/]; judge them with: tribid evaluate --bidders pid,fixed,{out}")
+        if not finished:
+            console.print("stopped early: the policies hold what was learnt so far")
+            raise typer.Exit(130)
+
+
+@app.command()
+def evaluate(
+    scenario: Scenario_ = "feed",
+    bidders: Annotated[
+        str,
+        typer.Option(help="Contestants, comma-separated: off, random, truthful, fixed:M, fixed_lambda, pid, dual_pacing, run folders."),
+    ] = "pid,truthful,fixed_lambda,dual_pacing",
+    focal: Annotated[str, typer.Option(help="Who is judged: half, all, or names; with a run's policies, its learners.")] = "half",
+    rivals: Rivals = RIVALS,
+    days: Annotated[int, typer.Option(help="Held-out days; every contestant plays the same ones.")] = 20,
+    first_seed: Annotated[int, typer.Option(help="First evaluation seed (from 1000000 on; lower ones are for training).")] = 1_000_000,
+    out: Annotated[Path, typer.Option(help="Folder for results.json and report.html.")] = Path("runs/evaluation"),
+    workers: Annotated[int, typer.Option(help="Processes that play days side by side.")] = 2,
+    replay: Annotated[Path | None, typer.Option(help="Replay this impression log instead of a scenario.")] = None,
+    info: Annotated[Path | None, typer.Option(help="Training statistics of the log (N.info.json); found beside an iPinYou log.")] = None,
+    train_log: Annotated[Path | None, typer.Option(help="Log to fit click rates on, for a log that has no predictions.")] = None,
+    budget_share: Annotated[float, typer.Option(help="Replay: budget as a share of what all rows cost at the mean price.")] = 0.125,
+    log_format: Annotated[str, typer.Option("--format", help="Replay: auto, csv, parquet, theta or ipinyou.")] = "auto",
+    on_bad_row: Annotated[str, typer.Option(help="Replay: raise, or skip (counts and reports bad rows).")] = "raise",
+) -> None:
+    """Judge bidders on held-out days for the platform, the advertisers and the users, with intervals.
+
+    Example: `tribid evaluate --bidders pid,fixed:0.8,runs/ppo`. On a real log:
+    `tribid evaluate --replay 2997.test.theta.txt --bidders linear,fixed_lambda,pid,dual_pacing`.
+    """
+    with _readable_errors():
+        if replay is not None:
+            names = ("linear", "fixed_lambda", "pid", "dual_pacing") if bidders.startswith("pid,truthful") else _names(bidders)
+            _evaluate_log(replay, names, info, train_log, budget_share, log_format, on_bad_row, out)
+            return
+        from tribid.evaluation.run import judge, write_report
+
+        with _bar("days played") as tell:
+            results = judge(
+                load_scenario(scenario), _names(bidders), focal=focal, rivals=_names(rivals),
+                eval_seeds=range(first_seed, first_seed + days), workers=workers, progress=tell,
+            )  # fmt: skip
+        write_report(results, out, console)
+
+
+@app.command()
+def report(
+    results: Annotated[Path, typer.Argument(help="A results.json, or the folder that holds it.")],
+    out: Annotated[Path | None, typer.Option(help="Where to write the HTML; by default report.html beside it.")] = None,
+) -> None:
+    """Make the HTML report of a results.json: one file, no external request."""
+    with _readable_errors():
+        from tribid.evaluation.report import report_from_file
+
+        source = results / "results.json" if results.is_dir() else results
+        target = out or source.with_name("report.html")
+        report_from_file(source, target)
+        console.print(f"wrote [bold]{target}[/]")
+
+
+@app.command()
+def rank(
+    scenario: Scenario_ = "feed",
+    policies: Annotated[str, typer.Option(help="A folder with policy files (runs/ppo/seed-0/policies), or a bidder's name.")] = "pid",
+    request: Annotated[str, typer.Option(help='JSON such as {"request": 1, "user": 42, "tick": 50}; "-" reads lines from stdin.')] = (
+        '{"request": 1, "user": 42, "tick": 50, "state": "buying"}'
+    ),
+    seed: Annotated[int, typer.Option(help="Names the stand-in forecaster's errors and the tie-breaks.")] = 0,
+) -> None:
+    """Answer requests with learnt policies: who is shown, at what price, and why. One JSON line per request."""
+    with _readable_errors():
+        from tribid.ranker import Ranker, parse_request
+
+        ranker = Ranker(scenario, policies, seed=seed)
+        for line in sys.stdin if request == "-" else [request]:
+            if line.strip():
+                typer.echo(ranker.rank(parse_request(line)).model_dump_json())
+
+
+@app.command()
+def benchmark(
+    out: Annotated[Path | None, typer.Option(help="Write the figures as JSON, too.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A tenth of the work, for a first look.")] = False,
+) -> None:
+    """Measure this machine: read bandwidth, the bare auction, a whole day, and their ratios."""
+    with _readable_errors():
+        from tribid.benchmark import run_benchmark, show
+        from tribid.files import write_json
+
+        figures = run_benchmark(quick=quick)
+        console.print(show(figures))
+        if out is not None:
+            write_json(out, figures)
+            console.print(f"wrote [bold]{out}[/]")
+
+
+@scenario_app.command("list")
+def scenario_list() -> None:
+    """Names and descriptions of the scenarios that ship with the package."""
+    table = Table("name", "hash", "description")
+    for name in scenario_names():
+        loaded = load_scenario(name)
+        table.add_row(name, loaded.hash, loaded.description.strip())
+    console.print(table)
+
+
+@scenario_app.command("show")
+def scenario_show(name: Annotated[str, typer.Argument(help="A name or a YAML file.")]) -> None:
+    """The whole scenario with every default filled in, as YAML that can be edited and used."""
+    with _readable_errors():
+        typer.echo(yaml.safe_dump(json.loads(load_scenario(name).model_dump_json()), sort_keys=False, width=100), nl=False)
+
+
+@scenario_app.command("check")
+def scenario_check(file: Annotated[Path, typer.Argument(help="A YAML file.")]) -> None:
+    """Say whether a file is a valid scenario, or everything that is wrong with it."""
+    with _readable_errors():
+        loaded = load_scenario(file)
+        console.print(f"{file} is a valid scenario: {loaded.name}, hash {loaded.hash}")
+
+
+def _evaluate_log(
+    log: Path, bidders: tuple[str, ...], info: Path | None, train_log: Path | None, budget_share: float, log_format: str,
+    on_bad_row: str, out: Path,
+) -> None:  # fmt: skip
+    from tribid.evaluation.run import judge_log, replay_table
+    from tribid.files import write_json
+
+    started = time.perf_counter()
+    result = judge_log(
+        log, bidders, info=info, train_log=train_log, budget_share=budget_share, log_format=log_format,
+        on_bad_row=_one_of(on_bad_row, "raise", "skip"),
+    )  # fmt: skip
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / "replay.json", result.as_data())
+    console.print(replay_table(result))
+    if result.skipped:
+        console.print(f"{result.skipped} bad rows were left out")
+    console.print(f"wrote [bold]{out / 'replay.json'}[/] ({time.perf_counter() - started:.1f} s)")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _focal(text: str, scenario: Any) -> tuple[int, ...]:
+    from tribid.evaluation.run import chosen_advertisers
+
+    return chosen_advertisers(text, scenario)
+
+
+def _one_of(value: str, *allowed: str) -> Any:
+    if value not in allowed:
+        raise ValueError(f"{value!r} is not known; choose {' or '.join(allowed)}")
+    return value
+
+
+def _whole(name: str, text: str) -> int:
+    if not text.isdigit():
+        raise ValueError(f"{name} holds {text!r}; allowed are whole numbers from 0, comma-separated")
+    return int(text)
+
+
+@contextmanager
+def _readable_errors() -> Iterator[None]:
+    """One clear line for what the user can mend; a traceback only for what is our fault."""
+    try:
+        yield
+    except (ValueError, ImportError, OSError) as error:
+        Console(stderr=True).print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        Console(stderr=True).print("stopped")
+        raise typer.Exit(130) from None
+
+
+def _columns() -> tuple[Any, ...]:
+    return (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )  # fmt: skip
+
+
+@contextmanager
+def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    with Progress(*_columns(), console=console) as progress:
+        task = progress.add_task(what, total=None, note="")
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
+def _seed_bars(seeds: list[int]) -> Iterator[Callable[[int, int, int, float | None], None]]:
+    with Progress(*_columns(), console=console) as progress:
+        tasks: dict[int, TaskID] = {seed: progress.add_task(f"seed {seed}", total=None, note="") for seed in seeds}
+
+        def tell(seed: int, done: int, total: int, score: float | None) -> None:
+            note = "imitating first" if score is None else f"score {score:.3f}"
+            progress.update(tasks[seed], completed=done, total=total, note=note)
+
+        yield tell
+
+
+if __name__ == "__main__":
+    app()
