@@ -76,7 +76,7 @@ def train(
             warm_start=warm_start, outcomes=_one_of(outcomes, "sampled", "expected"),
         )  # fmt: skip
         chosen = [_whole("seeds", text) for text in _names(seeds)]
-        with _seed_bars(chosen) as tell:
+        with seed_bars(chosen) as tell:
             finished = train_seeds(plan, chosen, out, workers=workers, progress=tell)
         console.print(f"policies are in [bold]{out}[/]; judge them with: tribid evaluate --bidders pid,fixed,{out}")
         if not finished:
@@ -116,7 +116,7 @@ def evaluate(
             return
         from tribid.evaluation.run import judge, write_report
 
-        with _bar("days played") as tell:
+        with progress_bar("days played") as tell:
             results = judge(
                 load_scenario(scenario), _names(bidders), focal=focal, rivals=_names(rivals),
                 eval_seeds=range(first_seed, first_seed + days), workers=workers, progress=tell,
@@ -263,14 +263,16 @@ def _columns() -> tuple[Any, ...]:
 
 
 @contextmanager
-def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar that is told what is done and the total."""
     with Progress(*_columns(), console=console) as progress:
         task = progress.add_task(what, total=None, note="")
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 @contextmanager
-def _seed_bars(seeds: list[int]) -> Iterator[Callable[[int, int, int, float | None], None]]:
+def seed_bars(seeds: list[int]) -> Iterator[Callable[[int, int, int, float | None], None]]:
+    """A bar per training seed, told the seed, the steps done, the total and the latest score."""
     with Progress(*_columns(), console=console) as progress:
         tasks: dict[int, TaskID] = {seed: progress.add_task(f"seed {seed}", total=None, note="") for seed in seeds}
 

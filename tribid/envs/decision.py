@@ -9,8 +9,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from tribid.auctions import kernels, ocpc_kernels
+from tribid.auctions import kernels
 from tribid.auctions.kernels import price_row, rank_row
+from tribid.auctions.ocpc import INDICES, STRATEGIES
 from tribid.auctions.ocpc_kernels import ocpc_row
 from tribid.auctions.score import quality_weight
 from tribid.envs.advertisers import Advertisers
@@ -19,13 +20,6 @@ from tribid.envs.platform import Rates, Requests
 from tribid.envs.scenario import Rules
 
 _MECHANISMS = {"gsp": kernels.GSP, "vcg": kernels.VCG, "first_price": kernels.FIRST_PRICE}
-_STRATEGIES = {
-    "off": ocpc_kernels.OCPC_OFF,
-    "simple": ocpc_kernels.OCPC_SIMPLE,
-    "greedy": ocpc_kernels.OCPC_GREEDY,
-    "pcvr_rank": ocpc_kernels.OCPC_CONVERSION_RANK,
-}
-_INDICES = {"f1": ocpc_kernels.INDEX_F1, "f2": ocpc_kernels.INDEX_F2, "sigma": ocpc_kernels.INDEX_SIGMA}
 
 
 class Law(NamedTuple):
@@ -87,8 +81,8 @@ def law_of(rules: Rules) -> Law:
     """The scenario's rules as numbers."""
     return Law(
         _MECHANISMS[rules.auction],
-        _STRATEGIES[rules.ocpc.strategy],
-        _INDICES[rules.ocpc.index],
+        STRATEGIES[rules.ocpc.strategy],
+        INDICES[rules.ocpc.index],
         rules.ocpc.bid_range,
         rules.ocpc.alpha,
         rules.squash,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tribid.auctions import trimmed_mean_pcvr
 from tribid.envs.advertisers import Advertisers, advertiser_arrays
 from tribid.envs.chance import Stream, normals, uniforms, unit4
-from tribid.envs.platform import NoisyTruth, Rates, Requests
+from tribid.envs.platform import Forecaster, NoisyTruth, Rates, Requests
 from tribid.envs.scenario import MICROS, Advertiser, FeedWorld, GeneratedAdvertisers, Scenario
 from tribid.envs.settlement import Leaving
 from tribid.envs.traffic import plan_day
@@ -36,7 +36,8 @@ class Feed:
         self.n_ticks = config.traffic.ticks
         self._users = _Users(config)
         self._ads = _Ads(config, scenario.advertisers or scenario.generated)
-        self.forecaster = _forecaster(config, len(self._ads.price))
+        noisy = _forecaster(config, len(self._ads.price))
+        self.forecaster: Forecaster = noisy if config.prediction.knows_state else StateBlind(self, noisy)
         self.cluster = self._users.clusters(self)
         self.leaving = Leaving(
             config.users.leave_base, config.users.leave_irrelevance, float(self.sample_rates()[0].ctr.mean(dtype=np.float64))
@@ -81,6 +82,13 @@ class Feed:
 
     def truth(self, user: NDArray[np.int64], buying: NDArray[np.bool_]) -> Rates:
         """True rates [B, A] of every ad for these users in these states."""
+        return self._rates(user, buying.astype(np.float32))
+
+    def state_blind(self, user: NDArray[np.int64]) -> Rates:
+        """Rates [B, A] as one sees them who does not know a visit's state: its effects weighted by their mean share."""
+        return self._rates(user, np.full(len(user), self.config.users.buying_share, np.float32))
+
+    def _rates(self, user: NDArray[np.int64], buying: NDArray[np.float32]) -> Rates:
         out = Rates(*(np.empty((len(user), len(self._ads.price)), np.float32) for _ in range(2)))
         u, a, config = self._users, self._ads, self.config
         effects = np.array(
@@ -115,6 +123,20 @@ class Feed:
         mean_pcvr = trimmed_mean_pcvr(predicted.cvr.T)
         listed = scenario.advertisers or _generate(scenario.generated, self, mean_pctr, mean_pcvr)
         return advertiser_arrays(listed, scenario.rules, mean_pctr, mean_pcvr)
+
+
+class StateBlind:
+    """A platform whose models do not know whether a visit browses or buys: they predict the user's average.
+
+    What a state model is worth is then left to whoever acts on it, such as a policy with one action per state.
+    """
+
+    def __init__(self, feed: Feed, noisy: NoisyTruth) -> None:
+        self._feed, self._noisy = feed, noisy
+
+    def predict(self, seed: int, requests: Requests, truth: Rates) -> Rates:
+        """Predicted rates [B, A]; ``truth`` gives way to the average over states, then the usual error follows."""
+        return self._noisy.predict(seed, requests, self._feed.state_blind(requests.user))
 
 
 class _Users:
@@ -207,6 +229,7 @@ def _generate(
                 price=price,
                 target_cpa=round(affordable, 2) if objective == "target_cpa" else None,
                 target_roas=round(1 / wanted.margin, 3) if objective == "target_roas" else None,
+                bid_form=wanted.bid_form,
             )
         )
     return tuple(advertisers)
@@ -237,8 +260,8 @@ def _true_rates(
     match = np.empty(n_ads, np.float32)
     for b in range(user.shape[0]):
         u = user[b]
-        state_ctr = effects[2] if buying[b] else np.float32(0.0)
-        state_cvr = effects[3] if buying[b] else np.float32(0.0)
+        state_ctr = effects[2] * buying[b]
+        state_cvr = effects[3] * buying[b]
         for i in range(n_ads):
             match[i] = np.float32(0.0)
         for d in range(interests.shape[1]):

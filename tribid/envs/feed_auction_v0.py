@@ -93,13 +93,12 @@ class FeedAuction(ParallelEnv[str, NDArray[np.float32], NDArray[np.float32]]):
         self, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, NDArray[np.float32]], dict[str, dict[str, Any]]]:
         """Open a day: day 0 of ``seed``; without one the next day of the last seed; or ``options["day"]``."""
-        if seed is not None:
-            self._seed, self._day = seed, -1
-        elif not self._seeded:
-            self._seed = int(np.random.SeedSequence().generate_state(1, np.uint64)[0] >> 1)
-        self._seeded = True
-        self._day = (options or {}).get("day", self._day + 1)
-        self._state = market.reset(self.scenario, self._seed, self._day, forecaster=self._forecaster)
+        fresh = seed is not None or not self._seeded
+        if seed is None:
+            seed = self._seed if self._seeded else int(np.random.SeedSequence().generate_state(1, np.uint64)[0] >> 1)
+        day = (options or {}).get("day", 0 if fresh else self._day + 1)
+        self._state = market.reset(self.scenario, seed, day, forecaster=self._forecaster)
+        self._seed, self._day, self._seeded = seed, day, True
         self._ticks = []
         self.agents = list(self.possible_agents)
         return self._observations(), self._infos(None)

@@ -93,6 +93,7 @@ class Prediction(_Part):
     ad_calibration_spread: Spread = 0.05
     ctr_noise: Spread = 0.2
     cvr_noise: Spread = 0.3
+    knows_state: bool = Field(True, description="whether predictions know that a visit browses or buys, or average over it")
 
 
 class FeedWorld(_Part):
@@ -136,7 +137,7 @@ class ReplayWorld(_Part):
 class Ocpc(_Part):
     """Optimised cost per click (Zhu et al., KDD 2017): how the platform adjusts the bids of those who opted in."""
 
-    strategy: Literal["off", "simple", "greedy", "pcvr_rank"] = "off"
+    strategy: Literal["off", "simple", "greedy", "conversion_rank"] = "off"
     index: Literal["f1", "f2", "sigma"] = "f2"
     bid_range: Share = 0.4
     alpha: Money = 1.0
@@ -212,6 +213,7 @@ class GeneratedAdvertisers(_Part):
     bid_level: Positive = 1.0
     budget_share: Positive = 0.08
     budget_spread: Spread = 0.3
+    bid_form: Literal["flat", "value"] | None = Field(None, description="of everybody; left out, as the objective has it")
 
 
 class Reward(_Part):

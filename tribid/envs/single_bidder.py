@@ -55,13 +55,12 @@ class SingleBidder(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
         """Open a day: day 0 of ``seed``; without one the next day of the last seed; or ``options["day"]``."""
-        if seed is not None:
-            self._seed, self._day = seed, -1
-        elif self._state is None:
-            self._seed = int(self.np_random.integers(2**63 - 1))
+        fresh = seed is not None or self._state is None
+        first = seed if seed is not None else int(self.np_random.integers(2**63 - 1)) if fresh else self._seed
+        day = (options or {}).get("day", 0 if fresh else self._day + 1)
+        self._state = market.reset(self.scenario, first, day)
         super().reset(seed=seed)
-        self._day = (options or {}).get("day", self._day + 1)
-        self._state = market.reset(self.scenario, self._seed, self._day)
+        self._seed, self._day = first, day
         self._seen, self._rival_states, self._ledgers = observe(self._state), {}, []
         return self._seen[self.advertiser], self._info(0)
 

@@ -22,8 +22,8 @@ from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter, StrMethodFormatter
 
-LIGHT = ("#0072b2", "#d55e00", "#009e73", "#bb5599", "#b8860b", "#3399dd", "#882255", "#5f6b1f")
-DARK = ("#56b0ec", "#ff8b45", "#35cfa3", "#ea9fcd", "#f2c14e", "#a5dbff", "#d9739f", "#b9c66b")
+LIGHT = ("#0072b2", "#d55e00", "#009e73", "#7a1230", "#9340f0", "#1b1b6e", "#e0185f", "#424c0e")
+DARK = ("#56b0ec", "#ff8b45", "#35cfa3", "#f1e04a", "#8f7bfa", "#d0f5b8", "#f54d6d", "#f3a6e0")
 """The contestants' colours on a light and a dark page, after Okabe and Ito; markers say the same as colours."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "<", "*", ">", "h")
@@ -35,6 +35,7 @@ LEADERS = 7
 
 _INK, _MUTED, _RULE, _CARD = "#1c2431", "#667182", "#d8dde4", "#fdfdfc"
 _VARIABLES = {_INK: "ink", _MUTED: "muted", _RULE: "rule", _CARD: "card"} | {c: f"c{i}" for i, c in enumerate(LIGHT)}
+_FAINT: Any = {"color": _MUTED, "linewidth": 0.7, "alpha": 0.45}
 _WIDTH = 5.2  # inches; narrow, so that the text is readable where the page gives a plot 360 pixels
 _STYLE: Any = {
     "svg.fonttype": "none",
@@ -221,9 +222,9 @@ def _pacing(results: Mapping[str, Any], looks: Mapping[str, Look]) -> tuple[Figu
     axes.set_ylabel("focal budgets spent")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.set_ylim(bottom=0.0)
-    spent = {name: results["contestants"][name]["curves"].get("spent") for name in looks}
-    words = [f"{name} {100 * curve[len(curve) // 2 - 1]:.0f} % and {100 * curve[-1]:.0f} %"
-             for name, curve in spent.items() if curve]  # fmt: skip
+    spent = {name: _floats(results["contestants"][name]["curves"].get("spent") or []) for name in looks}
+    words = [f"{name} {_percent(curve[len(curve) // 2 - 1])} and {_percent(curve[-1])}"
+             for name, curve in spent.items() if len(curve)]  # fmt: skip
     return drawn, f"Lines: share of the focal budgets spent over the day. By noon and by midnight: {'; '.join(words)}."
 
 
@@ -249,7 +250,7 @@ def _day(results: Mapping[str, Any], looks: Mapping[str, Look], curve: str) -> F
             continue
         hours, values = _hours(curves[name], cumulative=curve == "spent")
         if looks[name].hue is None:
-            axes.plot(hours, values, color=_MUTED, linewidth=0.7, alpha=0.45)
+            axes.plot(hours, values, **_FAINT)
             continue
         step = max(1, len(hours) // 6)  # markers are staggered: lines that lie on one another can still be told apart
         first = round(coloured.index(name) * step / len(coloured))
@@ -309,7 +310,8 @@ def _learning(results: Mapping[str, Any], looks: Mapping[str, Look]) -> tuple[Fi
             if steps:
                 scores = _floats([step["score"] for step in steps])
                 every = max(1, len(steps) // 8)
-                axes.plot([step["steps"] for step in steps], scores, markevery=every, **_line(look))
+                style = _FAINT if look.hue is None else _line(look) | {"markevery": every}
+                axes.plot([step["steps"] for step in steps], scores, **style)
                 words.append(f"{name}, seed {seed}: {scores[0]:.3f} to {scores[-1]:.3f}")
     axes.set_xlabel("training steps")
     axes.set_ylabel("score")
@@ -337,6 +339,10 @@ def _hours(curve: Sequence[float | None], *, cumulative: bool) -> tuple[Any, Any
 
 def _floats(curve: Sequence[float | None]) -> Any:
     return np.array([np.nan if value is None else value for value in curve], dtype=np.float64)
+
+
+def _percent(share: float) -> str:
+    return "not defined" if np.isnan(share) else f"{100 * share:.0f} %"
 
 
 def _thousands(value: float, _: int) -> str:

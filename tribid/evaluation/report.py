@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 HEADLINE = ("score", "budget_use", "over_target", "rpm", "ctr", "liquid_welfare")
 """The metrics that one looks at first."""
 
-COLUMNS = 6
+COLUMNS = 5
 """Contestants beside one another in one table; more of them make further tables, so that paper holds them too."""
 
 _ACRONYMS = {"rpm", "gpm", "roi", "cpa", "ctr", "cvr"}
@@ -71,6 +71,9 @@ def render_report(results: Results, path: str | Path) -> None:
         split=_split(results, order),
         plots={name: Markup(svg) for name, svg in plots.draw_plots(results, order).items()},
         legend=_legend(looks),
+        learners=_legend(
+            {name: look for name, look in looks.items() if any(results["learning"].get(name, {}).values())}
+        ),
         palette={"light": plots.LIGHT, "dark": plots.DARK},
         facts=_facts(results),
         entrants=_entrants(results, order),
@@ -92,7 +95,7 @@ def headline_table(results: Results) -> Table:
     headline = _headline(results, order, brief=True)
     title = Text(f"{results['scenario']['name']}: point and 95 % interval")
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("contestant", overflow="fold")
+    table.add_column("contestant", no_wrap=True, max_width=28)
     for metric in headline["metrics"]:
         arrow = {"more": " ↑", "less": " ↓"}.get(metric["better"], "")
         table.add_column(
@@ -105,7 +108,7 @@ def headline_table(results: Results) -> Table:
         for cell in row["cells"]:
             text = Text(_MISSING if cell["point"] is None else cell["point"], style="bold" if cell["best"] else "")
             if cell["point"] is not None:
-                text.append(f"\n{cell['low']}–{cell['high']}", style="not bold dim")
+                text.append(f"\n{cell['low']} – {cell['high']}", style="not bold dim")
             cells.append(text)
         table.add_row(*cells)
     return table
@@ -213,20 +216,22 @@ def _sides(results: Results, order: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _split(results: Results, order: Sequence[str]) -> list[dict[str, Any]]:
-    """Each focal advertiser's mean score under each contestant, in blocks; ``heat`` is 0 to 100 for the best cell."""
+    """Each focal advertiser's mean score in blocks of contestants; ``heat`` is 0 for the lowest, 100 for the best."""
     traits, focal = results["scenario"]["advertisers"], results["protocol"]["focal"]
     means = {
         who: {name: _mean(run["advertisers"].get(name, {}).get("score") for run in given["runs"]) for name in focal}
         for who, given in results["contestants"].items()
     }
-    top = max((mean for row in means.values() for mean in row.values() if mean is not None), default=0.0)
+    found = [mean for row in means.values() for mean in row.values() if mean is not None]
     rows = sorted(focal, key=lambda name: (traits.get(name, {}).get("objective") or "", focal.index(name)))
     blocks = []
     for names in _blocks(order):
         table = []
         for name in rows:
             trait = traits.get(name, {})
-            cells = [{"text": number(means[who][name], "ratio"), "heat": _heat(means[who][name], top)} for who in names]
+            cells = [
+                {"text": number(means[who][name], "ratio"), "heat": _heat(means[who][name], found)} for who in names
+            ]
             objective = (trait.get("objective") or _MISSING).replace("_", " ")
             budget = number(trait.get("budget"), "currency")
             table.append({"name": name, "objective": objective, "budget": budget, "cells": cells})
@@ -234,8 +239,11 @@ def _split(results: Results, order: Sequence[str]) -> list[dict[str, Any]]:
     return blocks
 
 
-def _heat(mean: float | None, top: float) -> int:
-    return round(100.0 * max(0.0, mean) / top) if mean is not None and top > 0.0 else 0
+def _heat(mean: float | None, among: Sequence[float]) -> int:
+    if mean is None:
+        return 0
+    low, high = min(among), max(among)
+    return round(100.0 * (mean - low) / (high - low)) if low < high else 50
 
 
 def _mean(values: Any) -> float | None:
@@ -255,12 +263,12 @@ def _verdict(results: Results, order: Sequence[str]) -> dict[str, Any]:
     comparison = results["comparison"]
     winner = comparison.get("winner")
     if winner:
-        title, reason = f"{winner} wins", "Its score is the highest, and its interval lies above every other's."
+        title, reason = f"{winner} wins", "Its score is the highest, and its interval lies above every other’s."
     elif len(order) < 2:
         title, reason = "No winner is named", f"{order[0]} ran alone, so there is nobody to compare it with."
     else:
         title = "No winner is named"
-        reason = f"{order[0]} has the highest score, but its interval overlaps at least one other's."
+        reason = f"{order[0]} has the highest score, but its interval overlaps at least one other’s."
     lines = []
     for name in order:
         if not (given := comparison["differences"].get(name)):
