@@ -1,4 +1,4 @@
-"""The public checker ``check_market`` passes our environment in its variants, and fails each of many injected faults."""
+"""The public checker ``check_market`` passes our environment in its variants and fails each of many injected faults."""
 
 from typing import Any
 

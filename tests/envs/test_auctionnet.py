@@ -1,5 +1,6 @@
 """The AuctionNet market: the published advertisers, exposures, and score, without the released simulator's faults."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,9 @@ def test_there_are_48_advertisers_in_6_categories_with_a_mean_budget_of_3125() -
     scenario = small()
     assert len(scenario.advertisers) == 48
     assert np.bincount([advertiser.category for advertiser in scenario.advertisers]).tolist() == [8] * 6
-    assert np.mean([advertiser.budget for advertiser in scenario.advertisers]) == 3125  # computed from the released table
+    assert (
+        np.mean([advertiser.budget for advertiser in scenario.advertisers]) == 3125
+    )  # computed from the released table
     assert scenario.world.traffic.ticks == 48
     assert load_scenario("auctionnet").world.traffic.requests == 500_000
 
@@ -111,7 +114,7 @@ def test_values_of_a_request_are_as_correlated_as_the_scenario_says(effect: floa
 
 def test_no_tick_repeats_anothers_values(ticks: list[Tick]) -> None:
     # The released simulator draws every tick from one constant seed.
-    for one, other in zip(ticks, ticks[1:], strict=False):
+    for one, other in pairwise(ticks):
         n = min(len(one.truth.cvr), len(other.truth.cvr))
         relative = [tick.truth.cvr[:n, :1] / tick.truth.cvr[:n, :1].mean() for tick in (one, other)]
         assert abs(np.corrcoef(relative[0].ravel(), relative[1].ravel())[0, 1]) < 5 / np.sqrt(n)

@@ -74,7 +74,12 @@ def test_a_buying_visit_shifts_the_log_odds_by_the_scenarios_effects() -> None:
 
 
 def test_ads_of_one_category_please_the_same_users() -> None:
-    changes = {"generated__count": 12, "world__categories": 3, "world__users__count": 2000, "world__users__interests": 8}
+    changes = {
+        "generated__count": 12,
+        "world__categories": 3,
+        "world__users__count": 2000,
+        "world__users__interests": 8,
+    }
     world = feed(**changes, world__users__activity_spread=0.0)
     correlation = np.corrcoef(log_odds(everybody(world).ctr).T)
     same = np.equal.outer(np.arange(12) % 3, np.arange(12) % 3)
@@ -98,7 +103,9 @@ def test_users_of_a_visit_stay_the_same_and_keep_their_state() -> None:
 
 
 def test_true_rates_centre_on_the_scenarios_where_nothing_spreads() -> None:
-    still = {f"world__rates__{name}": 0.0 for name in ("ad_ctr_spread", "ad_cvr_spread", "interest_ctr", "interest_cvr")}
+    still = {
+        f"world__rates__{name}": 0.0 for name in ("ad_ctr_spread", "ad_cvr_spread", "interest_ctr", "interest_cvr")
+    }
     users = {"world__users__activity_spread": 0.0, "world__users__purchase_power_spread": 0.0}
     rates = everybody(feed(**still, **users, world__rates__price_effect=0.0, world__rates__cvr=0.07))
     assert rates.ctr == pytest.approx(0.1, rel=1e-6)
@@ -109,7 +116,9 @@ def test_true_rates_centre_on_the_scenarios_where_nothing_spreads() -> None:
 def test_dearer_items_convert_less_often_and_are_clicked_no_less() -> None:
     prices = (10.0, 100.0, 1000.0)
     advertisers = [{"name": f"a{i}", "price": price} for i, price in enumerate(prices)]
-    still = {f"world__rates__{name}": 0.0 for name in ("ad_ctr_spread", "ad_cvr_spread", "interest_ctr", "interest_cvr")}
+    still = {
+        f"world__rates__{name}": 0.0 for name in ("ad_ctr_spread", "ad_cvr_spread", "interest_ctr", "interest_cvr")
+    }
     rates = everybody(feed(advertisers=advertisers, **still, world__rates__price_effect=0.4))
     cvr = log_odds(rates.cvr).mean(axis=0)
     assert np.diff(cvr) == pytest.approx(-0.4 * np.log(10.0), abs=1e-4)
@@ -188,7 +197,11 @@ def test_segments_reach_requests_multipliers_and_the_whole_day(segments: str, co
 def test_the_state_segment_is_what_the_platform_believes_at_its_accuracy() -> None:
     believed = {}
     for accuracy in (1.0, 0.85, 0.5):
-        changes = {"world__users__state_accuracy": accuracy, "world__users__buying_share": 0.5, "rules__segments": "state"}
+        changes = {
+            "world__users__state_accuracy": accuracy,
+            "world__users__buying_share": 0.5,
+            "rules__segments": "state",
+        }
         world = feed(**changes, world__traffic__requests=20_000, world__traffic__session_length=1)
         day = world.day(0, 0)
         right = []

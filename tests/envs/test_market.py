@@ -1,6 +1,7 @@
 """The market's money: budgets are exact, a step is pure, and what is wrong with its input is said."""
 
 from dataclasses import fields, is_dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -136,8 +137,7 @@ def test_revenue_and_surplus_add_up_to_the_value() -> None:
     for tick in ticks:
         states.append(market.step(states[-1], tick.multipliers)[0])
     surplus = sum(
-        REWARDS["surplus"](before, after, scenario.reward) * a.budget_micros
-        for before, after in zip(states[:-1], states[1:], strict=True)
+        REWARDS["surplus"](before, after, scenario.reward) * a.budget_micros for before, after in pairwise(states)
     )
     value = a.money_value(state.total.counts.clicks, state.total.counts.conversions)
     revenue = sum(tick.revenue_micros for tick in ticks)
@@ -173,10 +173,16 @@ def _arrays(value: Any, name: str = "state") -> dict[str, np.ndarray]:
         return {name: value}
     if isinstance(value, tuple):
         names = getattr(value, "_fields", range(len(value)))
-        return {k: v for part, item in zip(names, value, strict=True) for k, v in _arrays(item, f"{name}.{part}").items()}
+        return {
+            k: v for part, item in zip(names, value, strict=True) for k, v in _arrays(item, f"{name}.{part}").items()
+        }
     if is_dataclass(value) and not isinstance(value, type):
         return {k: v for f in fields(value) for k, v in _arrays(getattr(value, f.name), f"{name}.{f.name}").items()}
-    if type(value).__module__.startswith("tribid.envs") and hasattr(value, "__dict__") and not isinstance(value, Scenario):
+    if (
+        type(value).__module__.startswith("tribid.envs")
+        and hasattr(value, "__dict__")
+        and not isinstance(value, Scenario)
+    ):
         return {k: v for part, item in vars(value).items() for k, v in _arrays(item, f"{name}.{part}").items()}
     return {}
 

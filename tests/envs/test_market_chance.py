@@ -118,7 +118,7 @@ def converted() -> np.ndarray:
 
 
 def test_bidding_on_the_rows_that_converted_in_the_last_tick_gains_nothing(converted: np.ndarray) -> None:
-    # Public peers draw every tick from one constant seed: there this attack has a conversion rate of 1 where 0.1 is true.
+    # Public peers draw every tick from one constant seed: there this attack converts at a rate of 1 where 0.1 is true.
     chosen = converted[:-1] > 0
     got, base = converted[1:][chosen], converted[1:].mean(axis=1, keepdims=True)
     expected = np.broadcast_to(base, chosen.shape)[chosen].sum()

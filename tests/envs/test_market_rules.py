@@ -94,7 +94,13 @@ def test_gsp_prices_hold_the_slot_and_are_between_reserve_and_bid() -> None:
     state = market.reset(rich(**STAY), 1)
     _, tick = market.step(state, np.ones(AGENTS))
     decided = decide(
-        state.scenario.rules, state.advertisers, np.ones((AGENTS, 1)), state.left_micros, tick.requests, tick.predicted, 1
+        state.scenario.rules,
+        state.advertisers,
+        np.ones((AGENTS, 1)),
+        state.left_micros,
+        tick.requests,
+        tick.predicted,
+        1,
     )
     rows = np.arange(len(decided.winner))[:, None]
     shown = decided.winner >= 0
@@ -175,7 +181,9 @@ def test_a_sole_bidder_above_the_reserve_wins_everything_at_the_reserve(auction:
 
 
 def test_a_bid_at_the_reserve_is_sold_and_a_micro_below_is_not() -> None:
-    at, below = (alike(1, rules__reserve=1.0, rules__max_bid=bid, rules__ocpc__strategy="off") for bid in (1.0, 0.999999))
+    at, below = (
+        alike(1, rules__reserve=1.0, rules__max_bid=bid, rules__ocpc__strategy="off") for bid in (1.0, 0.999999)
+    )
     assert play(at, [1.0])[0].total.counts.wins[0] > 0
     assert play(below, [1.0])[0].total.counts.wins[0] == 0
 

@@ -1,4 +1,4 @@
-"""Scenario files: whatever is wrong with one is said in a single error; what is right is frozen and named by its hash."""
+"""Scenario files: what is wrong with one is said in a single error, what is right is frozen and named by its hash."""
 
 import subprocess
 import sys
@@ -33,14 +33,20 @@ MALFORMED = {
     "infinite money": (LISTED + "{name: a, budget: .inf}", ("advertisers.0.budget", "inf", "finite")),
     "negative money": (LISTED + "{name: a, budget: -1}", ("advertisers.0.budget", "-1", "greater than 0")),
     "no money": (LISTED + "{name: a, budget: 0}", ("advertisers.0.budget", "0", "greater than 0")),
-    "too much money": (LISTED + "{name: a, budget: 1.0e+12}", ("advertisers.0.budget", "less than or equal to 1000000000")),
+    "too much money": (
+        LISTED + "{name: a, budget: 1.0e+12}",
+        ("advertisers.0.budget", "less than or equal to 1000000000"),
+    ),
     "negative reserve": ("name: x\nrules: {reserve: -0.01}", ("rules.reserve", "-0.01", "greater than or equal to 0")),
     "text for a number": ("name: x\nworld: {traffic: {ticks: many}}", ("world.traffic.ticks", "'many'", "integer")),
     "part of a tick": ("name: x\nworld: {traffic: {ticks: 1.5}}", ("world.traffic.ticks", "1.5", "integer")),
     "no ticks": ("name: x\nworld: {traffic: {ticks: 0}}", ("world.traffic.ticks", "0", "greater than or equal to 1")),
     "rising slots": ("name: x\nrules: {slot_effects: [0.5, 0.7]}", ("rules.slot_effects", "(0.5, 0.7)", "not rising")),
     "no slots": ("name: x\nrules: {slot_effects: []}", ("rules.slot_effects", "()", "at least one")),
-    "slot above one": ("name: x\nrules: {slot_effects: [1.2]}", ("rules.slot_effects.0", "1.2", "less than or equal to 1")),
+    "slot above one": (
+        "name: x\nrules: {slot_effects: [1.2]}",
+        ("rules.slot_effects.0", "1.2", "less than or equal to 1"),
+    ),
     "same name twice": (
         LISTED + "{name: a}\n  - {name: b}\n  - {name: a}",
         ("advertisers", "a listed more than once", "each name is allowed once"),
@@ -62,19 +68,34 @@ MALFORMED = {
         ("traffic.curve has 2 weights", "each of the 3 ticks"),
     ),
     "curve of zeros": ("name: x\nworld: {traffic: {ticks: 2, curve: [0, 0]}}", ("sum 0", "not all zero")),
-    "negative curve": ("name: x\nworld: {traffic: {ticks: 2, curve: [1, -1]}}", ("world.traffic.curve.1", "-1", "greater than or equal to 0")),
+    "negative curve": (
+        "name: x\nworld: {traffic: {ticks: 2, curve: [1, -1]}}",
+        ("world.traffic.curve.1", "-1", "greater than or equal to 0"),
+    ),
     "unknown world": ("name: x\nworld: {kind: moon}", ("world", "'moon'", "'feed', 'auctionnet', 'replay'")),
     "world is a number": ("name: x\nworld: 3", ("world", "3")),
-    "key of another world": ("name: x\nworld: {kind: auctionnet, categories: 3}", ("world.categories", "3", "not permitted")),
-    "nobody in a world that generates none": ("name: x\nworld: {kind: auctionnet}", ("advertisers: none listed", "auctionnet")),
+    "key of another world": (
+        "name: x\nworld: {kind: auctionnet, categories: 3}",
+        ("world.categories", "3", "not permitted"),
+    ),
+    "nobody in a world that generates none": (
+        "name: x\nworld: {kind: auctionnet}",
+        ("advertisers: none listed", "auctionnet"),
+    ),
     "segments where there are no users": (
         "name: x\nworld: {kind: auctionnet}\nrules: {segments: state}\nadvertisers: [{name: a}]",
         ("rules.segments is 'state'", "auctionnet"),
     ),
     "multiplier cap of one": ("name: x\nrules: {max_multiplier: 1}", ("rules.max_multiplier", "1", "greater than 1")),
-    "seed too large": ("name: x\nworld: {seed: 9223372036854775808}", ("world.seed", "9223372036854775808", "less than")),
+    "seed too large": (
+        "name: x\nworld: {seed: 9223372036854775808}",
+        ("world.seed", "9223372036854775808", "less than"),
+    ),
     "no objectives": ("name: x\ngenerated: {objectives: []}", ("generated.objectives", "at least 1")),
-    "unknown objective": ("name: x\ngenerated: {objectives: [fame]}", ("generated.objectives.0", "'fame'", "'max_clicks'")),
+    "unknown objective": (
+        "name: x\ngenerated: {objectives: [fame]}",
+        ("generated.objectives.0", "'fame'", "'max_clicks'"),
+    ),
 }
 
 
@@ -85,7 +106,9 @@ def put(folder: Path, content: str | bytes, name: str = "bad.yaml") -> Path:
 
 
 @pytest.mark.parametrize("kind", MALFORMED)
-def test_a_malformed_scenario_gives_one_error_that_names_field_value_and_what_is_allowed(tmp_path: Path, kind: str) -> None:
+def test_a_malformed_scenario_gives_one_error_that_names_field_value_and_what_is_allowed(
+    tmp_path: Path, kind: str
+) -> None:
     text, named = MALFORMED[kind]
     path = put(tmp_path, text)
     with pytest.raises(ValueError) as caught:
@@ -98,9 +121,11 @@ def test_a_malformed_scenario_gives_one_error_that_names_field_value_and_what_is
     assert len(message) < 2000
 
 
-@pytest.mark.parametrize("content", [b"\x00\x01\x02\xff\xfe", b"PAR1" + bytes(range(256)), b"\xff\xfe" + "name: x".encode("utf-16-le")])
+@pytest.mark.parametrize(
+    "content", [b"\x00\x01\x02\xff\xfe", b"PAR1" + bytes(range(256)), b"\xff\xfe" + "name: x".encode("utf-16-le")]
+)
 def test_a_binary_file_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
-    with pytest.raises(ValueError, match="cannot be read|is not YAML") as caught:
+    with pytest.raises(ValueError, match=r"cannot be read|is not YAML") as caught:
         load_scenario(put(tmp_path, content))
     assert "bad.yaml" in str(caught.value)
 
@@ -117,7 +142,9 @@ def test_a_folder_is_not_a_scenario(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_lists_the_names_to_choose_from() -> None:
-    with pytest.raises(ValueError, match="no scenario named 'fede'; choose auctionnet, feed, .*or a path ending in .yaml"):
+    with pytest.raises(
+        ValueError, match=r"no scenario named 'fede'; choose auctionnet, feed, .*or a path ending in .yaml"
+    ):
         load_scenario("fede")
 
 
@@ -161,7 +188,12 @@ def test_the_world_is_a_feed_where_no_kind_is_given() -> None:
 
 def test_a_scenario_is_frozen_down_to_its_leaves() -> None:
     scenario = load_scenario("tiny")
-    for part, field in ((scenario, "name"), (scenario.rules, "reserve"), (scenario.world, "seed"), (scenario.rules.ocpc, "alpha")):
+    for part, field in (
+        (scenario, "name"),
+        (scenario.rules, "reserve"),
+        (scenario.world, "seed"),
+        (scenario.rules.ocpc, "alpha"),
+    ):
         with pytest.raises(ValidationError, match="frozen"):
             setattr(part, field, getattr(part, field))
 
@@ -215,7 +247,11 @@ def test_the_hash_does_not_change_with_name_and_description() -> None:
 
 def test_the_hash_does_not_depend_on_the_order_or_spelling_of_a_file(tmp_path: Path) -> None:
     one = put(tmp_path, "name: x\nrules: {reserve: 1, auction: vcg}\nworld: {seed: 3, categories: 2}", "one.yaml")
-    two = put(tmp_path, "world: {categories: 2, kind: feed, seed: 3}\nrules: {auction: vcg, reserve: 1.0}\nname: x", "two.yaml")
+    two = put(
+        tmp_path,
+        "world: {categories: 2, kind: feed, seed: 3}\nrules: {auction: vcg, reserve: 1.0}\nname: x",
+        "two.yaml",
+    )
     assert load_scenario(one).hash == load_scenario(two).hash
 
 
@@ -230,7 +266,12 @@ def test_the_hash_is_the_same_in_every_process() -> None:
     assert told == {str([load_scenario(name).hash for name in scenario_names()])}
 
 
-REPLAY = "name: x\nworld: {kind: replay, ticks: 1, log: log.csv}\nrules: {slot_effects: [1.0], charge: impression}\nadvertisers: [{name: a}]"
+REPLAY = """
+name: x
+world: {kind: replay, ticks: 1, log: log.csv}
+rules: {slot_effects: [1.0], charge: impression}
+advertisers: [{name: a}]
+"""
 
 
 def _replay(folder: Path, rows: str) -> Scenario:

@@ -189,3 +189,20 @@ def test_text_shows_the_day_so_far() -> None:
     env.reset(seed=0)
     env.step(np.zeros(1, np.float32))
     assert "tick 1 of 8" in env.render()
+
+
+def test_what_a_caller_writes_into_an_observation_changes_nothing_that_follows() -> None:
+    class Imitator:
+        """Rivals that bid by what stands in the first advertiser's observation."""
+
+        def act(self, observations: np.ndarray, states: dict[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
+            return np.full((len(observations), 1), np.clip(observations[0].mean(), -1, 1), np.float32), {}
+
+    env = made(rivals=Imitator())
+    clean = play(env, 5, np.zeros(8))
+    seen, _ = env.reset(seed=5)
+    for later in clean[1:]:
+        seen[:] = -1.0
+        seen, reward, *_ = env.step(np.zeros(1, np.float32))
+        assert np.array_equal(seen, later[0])
+        assert reward == later[1]

@@ -36,7 +36,7 @@ SEEDS_PER_TRAINING = 1000
 """Training seed s uses the market seeds from ``1000 s`` on; evaluation seeds start at 1,000,000."""
 
 _CLIP_OBSERVATION = 5.0
-_GAMMA = 0.999
+_GAMMA = 0.995
 _TAUGHT_DAYS = 6
 
 Progress = Callable[[int, int, float | None], None]
@@ -247,9 +247,9 @@ def _ppo(env: VecNormalize, plan: TrainingPlan) -> BaseAlgorithm:
     ticks = build_world(plan.scenario).n_ticks
     rollout = ticks * env.num_envs
     return PPO(
-        "MlpPolicy", env, n_steps=ticks, batch_size=max(64, min(512, rollout // 4)), n_epochs=5, gamma=_GAMMA,
-        gae_lambda=0.95, learning_rate=_falling(5e-4), seed=plan.seed, device="cpu",
-        policy_kwargs={"log_std_init": -2.0, "net_arch": [64, 64]},
+        "MlpPolicy", env, n_steps=ticks, batch_size=max(64, min(512, rollout // 4)), n_epochs=8, gamma=_GAMMA,
+        gae_lambda=0.9, learning_rate=_falling(1e-3), seed=plan.seed, device="cpu",
+        policy_kwargs={"log_std_init": -1.5, "net_arch": [64, 64]},
     )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ class SingleBidder(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
     truncation. ``info`` holds ``seed``, ``day``, ``tick``, ``left_micros`` and ``spend_micros``.
     """
 
-    metadata = {"render_modes": ["ansi", "rgb_array"]}  # noqa: RUF012 - Gymnasium's attribute
+    metadata = {"render_modes": ["ansi", "rgb_array"], "render_fps": 4}  # noqa: RUF012 - Gymnasium's attribute
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class SingleBidder(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         super().reset(seed=seed)
         self._seed, self._day = first, day
         self._seen, self._rival_states, self._ledgers = observe(self._state), {}, []
-        return self._seen[self.advertiser], self._info(0)
+        return self._seen[self.advertiser].copy(), self._info(0)
 
     def step(self, action: NDArray[np.float32]) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """Play one tick."""
@@ -80,7 +80,7 @@ class SingleBidder(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         self._ledgers.append(after.recent[0])
         reward = REWARDS[self.scenario.reward.part](before, after, self.scenario.reward)[self.advertiser]
         info = self._info(int(after.recent[0].spend_micros[self.advertiser]))
-        return self._seen[self.advertiser], float(reward), False, after.done, info
+        return self._seen[self.advertiser].copy(), float(reward), False, after.done, info
 
     def render(self) -> Any:
         """The day so far, as text or as a picture."""
