@@ -172,6 +172,33 @@ def test_clicks_and_conversions_come_at_their_true_rates() -> None:
     assert conversions > 200
 
 
+def _click_surprises(seed: int, days: int) -> tuple[np.ndarray, np.ndarray]:
+    """Clicked minus true rate in both slots of the requests whose both slots were seen [N, 2], and the requests [N]."""
+    surprises, numbers = [], []
+    scenario = rich(rules__slot_effects=(1.0, 1.0), rules__reserve=0.0)
+    for day in range(days):
+        for tick in play(scenario, np.ones(AGENTS), seed, day)[1]:
+            full = (tick.slots.winner >= 0).all(axis=1)
+            rates = np.take_along_axis(tick.truth.ctr[full], tick.slots.winner[full], axis=1).astype(np.float64)
+            surprises.append((tick.slots.clicked[full] - rates) / np.sqrt(rates * (1 - rates)))
+            numbers.append(tick.requests.request[full] + 10_000 * day)
+    return np.concatenate(surprises), np.concatenate(numbers)
+
+
+def test_whether_one_ad_of_a_page_is_clicked_tells_nothing_of_the_other_beyond_their_rates() -> None:
+    surprises, _ = _click_surprises(0, 30)
+    assert len(surprises) > 8000
+    assert abs((surprises[:, 0] * surprises[:, 1]).mean()) < 4 / np.sqrt(len(surprises))
+
+
+def test_the_same_request_of_the_next_day_is_another_story() -> None:
+    surprises, numbers = _click_surprises(0, 30)
+    of = dict(zip(numbers.tolist(), surprises[:, 0].tolist(), strict=True))
+    products = np.array([here * of[number + 10_000] for number, here in of.items() if number + 10_000 in of])
+    assert len(products) > 8000
+    assert abs(products.mean()) < 4 / np.sqrt(len(products))
+
+
 def test_a_slot_is_exposed_with_its_effect_and_only_if_the_one_above_is() -> None:
     scenario = rich(rules__slot_effects=(1.0, 0.7, 0.4))
     ticks = [tick for day in range(10) for tick in play(scenario, np.ones(AGENTS), 0, day)[1]]

@@ -53,7 +53,7 @@ class Feed:
         """Requests of the tick; request j belongs to visit j mod S, so that visits interleave."""
         count = int(day.counts[tick])
         visits = max(1, -(-count // self.config.traffic.session_length))
-        user, buying, guess = self._visits(day, tick, visits)
+        user, buying, guess = self.visits(day, tick, visits)
         visit = np.arange(count, dtype=np.int64) % visits
         requests = Requests(
             day=day.day,
@@ -98,7 +98,8 @@ class Feed:
         _true_rates(user, buying, u.interests, u.activity, u.power, a.interests, a.ctr, a.cvr, effects, out.ctr, out.cvr)
         return out
 
-    def _visits(self, day: Day, tick: int, visits: int) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
+    def visits(self, day: Day, tick: int, visits: int) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
+        """User, true state and the platform's guess of it for each of a tick's visits, all [visits]."""
         users = self.config.users
         share = self.buying_share(tick) if day.day != _BEFORE else users.buying_share
         user, buying, guess = np.empty(visits, np.int64), np.empty(visits, np.bool_), np.empty(visits, np.bool_)
@@ -111,7 +112,7 @@ class Feed:
     def sample_rates(self, count: int = _CALIBRATION_REQUESTS) -> tuple[Rates, Rates]:
         """True and predicted rates of ``count`` requests of a day before the first, as a platform would have logged."""
         day = Day(self.config.seed, _BEFORE, np.array([count]), np.array([0]), np.ones(1))
-        user, buying, _ = self._visits(day, 0, count)
+        user, buying, _ = self.visits(day, 0, count)
         truth = self.truth(user, buying)
         nothing = np.zeros(count, np.int64)
         requests = Requests(day.day, 0, np.arange(count), user, nothing, nothing, nothing)

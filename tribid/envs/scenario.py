@@ -303,15 +303,17 @@ def load_scenario(name_or_path: "str | Path | Scenario") -> Scenario:
         raise ValueError(f"scenario file {path} cannot be read: {error}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # PyYAML lets a 13th month and deep nesting through
         raise ValueError(f"scenario file {path} is not YAML: {error}") from error
-    if isinstance(content, dict) and isinstance(content.get("world"), dict) and isinstance(content["world"].get("log"), str):
-        content["world"]["log"] = str((path.parent / content["world"]["log"]).resolve())
+    world = content.get("world") if isinstance(content, dict) else None
+    if isinstance(world, dict) and isinstance(world.get("log"), str):
+        world["log"] = str((path.parent / world["log"]).resolve())
     return parse_scenario(content, source=str(path))
 
 
 def parse_scenario(content: Any, source: str = "scenario") -> Scenario:
     """A scenario from plain data (what YAML or JSON holds); ``source`` names it in errors."""
     if not isinstance(content, dict):
-        raise ValueError(f"{source}: a scenario is a mapping with name, world, rules, advertisers; got {_short(content)}")
+        wanted = "a scenario is a mapping with name, world, rules, advertisers"
+        raise ValueError(f"{source}: {wanted}; got {_short(content)}")
     if isinstance(content.get("world"), dict):
         content = {**content, "world": {"kind": "feed", **content["world"]}}
     try:

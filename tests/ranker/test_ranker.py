@@ -1,0 +1,141 @@
+"""The ranker decides as the simulator does, explains its prices, and refuses what the scenario does not have."""
+
+import numpy as np
+import pytest
+
+from tribid.agents.bidder import Lineup
+from tribid.envs import market
+from tribid.envs.observation import observe
+from tribid.envs.scenario import Scenario, load_scenario
+from tribid.ranker import Ranker, Request, parse_request
+
+
+def _request_of(state: market.MarketState, tick: market.Tick, row: int) -> Request:
+    feed, requests = state.world, tick.requests
+    visits = int(requests.session.max()) + 1
+    _, buying, _ = feed.visits(state.day, tick.index, visits)
+    return Request(
+        request=int(requests.request[row]),
+        user=int(requests.user[row]),
+        tick=tick.index,
+        day=state.day.day,
+        state="buying" if buying[requests.session[row]] else "browsing",
+        segment=int(requests.segment[row]),
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"rules__segments": "cluster", "rules__squash": 0.7},
+        {"rules__auction": "vcg", "rules__ocpc__strategy": "off"},
+        {"rules__auction": "first_price", "world__prediction__knows_state": False},
+        {"rules__ocpc__strategy": "conversion_rank"},
+    ],
+    ids=["gsp", "clusters", "vcg", "first_price", "conversion_rank"],
+)
+def test_ranker_decides_each_row_of_a_day_bit_for_bit_as_the_simulator(changes: dict[str, object]) -> None:
+    scenario = load_scenario("tiny").with_changes(world__traffic__requests=1500, **changes)
+    seed, state = 5, market.reset(scenario, 5)
+    ranker = Ranker(scenario, "pid", seed=seed)
+    decided = 0
+    while not state.done:
+        if state.tick:
+            ranker.refresh(state)
+        state, tick = market.step(state, ranker.multipliers)
+        for row in np.flatnonzero(~tick.slots.skipped):
+            decision = ranker.rank(_request_of(state, tick, row))
+            shown = tick.slots.winner[row] >= 0
+            assert [slot.ad for slot in decision.slots] == tick.slots.winner[row][shown].tolist()
+            assert [slot.price_micros for slot in decision.slots] == tick.slots.price_micros[row][shown].tolist()
+            assert [slot.score for slot in decision.slots] == tick.slots.score[row][shown].tolist()
+            for slot in decision.slots:
+                ranker.charge(slot.ad, int(tick.slots.charge_micros[row, slot.slot]))
+            decided += 1
+        np.testing.assert_array_equal(ranker.left_micros, state.left_micros)
+    assert decided == state.total.counts.served[0] > 1000
+
+
+def test_the_same_request_gets_the_same_answer() -> None:
+    ranker = Ranker("tiny", "truthful")
+    request = Request(request=3, user=7, tick=2)
+    assert ranker.rank(request) == ranker.rank(request) == Ranker("tiny", "truthful").rank(request)
+
+
+def test_every_price_names_the_candidate_below_or_the_reserve() -> None:
+    scenario = load_scenario("tiny")
+    ranker = Ranker(scenario, "truthful")
+    said = [slot for r in range(200) for slot in ranker.rank(Request(request=r, user=r % 50)).slots]
+    assert {slot.why.split(" candidate")[0].split(" reserve")[0] for slot in said} <= {"priced by", "priced by the"}
+    for slot in said:
+        assert slot.price_micros <= slot.bid_micros
+        assert slot.score == slot.bid_micros * slot.pctr
+        assert (slot.price_micros == round(scenario.rules.reserve * 1e6)) == slot.why.startswith("priced by the reserve")
+
+
+def test_nobody_is_shown_when_everybody_is_off() -> None:
+    assert Ranker("tiny", "off").rank(Request(request=0, user=0)).slots == ()
+
+
+def test_a_charge_beyond_the_budget_is_refused_and_changes_nothing() -> None:
+    ranker = Ranker("tiny", "truthful")
+    left = int(ranker.left_micros[0])
+    with pytest.raises(ValueError, match=rf"charge to adv_00 is {left + 1} micros; allowed is 0 to the {left} left"):
+        ranker.charge(0, left + 1)
+    with pytest.raises(ValueError, match="-1 micros"):
+        ranker.charge(0, -1)
+    assert ranker.left_micros[0] == left
+
+
+def test_an_advertiser_without_budget_is_not_shown() -> None:
+    ranker = Ranker("tiny", "truthful")
+    winner = ranker.rank(Request(request=0, user=0)).slots[0].ad
+    ranker.charge(winner, int(ranker.left_micros[winner]))
+    assert winner not in [slot.ad for slot in ranker.rank(Request(request=0, user=0)).slots]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("{", "not JSON"),
+        ("[1]", r"request: \[1\] is not allowed"),
+        ('{"user": 1}', "request: .* is not allowed: Field required"),
+        ('{"request": -1, "user": 1}', "request: -1 is not allowed"),
+        ('{"request": 1, "user": "x"}', "user: 'x' is not allowed"),
+        ('{"request": 1, "user": 1, "state": "asleep"}', "state: 'asleep' is not allowed: .*browsing.*buying"),
+        ('{"request": 1, "user": 1, "budget": 3}', "budget: 3 is not allowed"),
+        ('{"request": NaN, "user": 1}', "request: nan is not allowed"),
+        (b"\xff", "not JSON"),
+    ],
+)
+def test_a_malformed_request_gets_one_error_that_names_the_field_and_the_value(content: str | bytes, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        parse_request(content)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [({"user": 50}, "user is 50; allowed is 0 to 49"), ({"tick": 8}, "tick is 8"), ({"segment": 1}, "segment is 1")],
+)
+def test_a_request_outside_the_scenario_is_refused(change: dict[str, int], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        Ranker("tiny").rank(Request(**{"request": 0, "user": 0} | change))
+
+
+def test_only_a_feed_can_be_ranked() -> None:
+    with pytest.raises(ValueError, match="scenario auctionnet is no feed"):
+        Ranker("auctionnet")
+
+
+def test_a_lineup_drives_the_ranker_as_it_drives_the_market() -> None:
+    from tribid.agents.bidder import BidderSpace
+    from tribid.agents.registry import make_bidder
+
+    scenario: Scenario = load_scenario("tiny")
+    space = BidderSpace.of(scenario)
+    lineup = Lineup({"half": make_bidder("fixed:0.5", space), "off": make_bidder("off", space)}, ["half", "off"] * 2 + ["off"])
+    ranker = Ranker(scenario, lineup)
+    actions, _ = lineup.act(observe(market.reset(scenario, 0)), {})
+    np.testing.assert_allclose(ranker.multipliers[:, 0], [0.5, 0, 0.5, 0, 0], rtol=1e-6)
+    assert len(actions) == 5

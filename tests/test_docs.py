@@ -1,0 +1,276 @@
+"""What the documents say is true: their code runs, their commands parse, and their tables are those of the code."""
+
+import re
+import shlex
+import types
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
+
+import pytest
+import typer.main
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from tribid.agents.policy_card import PolicyCard
+from tribid.agents.registry import BIDDERS
+from tribid.auctions import AUCTIONS, INDICES, STRATEGIES
+from tribid.cli import app
+from tribid.envs import feed_auction_v0, logs, observation, scenario
+from tribid.envs.action import to_multiplier
+from tribid.envs.reward import REWARDS
+from tribid.envs.scenario import load_scenario
+from tribid.evaluation.run import judge
+from tribid.evaluation.welfare import METRICS
+from tribid.ranker import Request
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = {path.name: path.read_text(encoding="utf-8") for path in DOCUMENTS}
+
+MODELS: tuple[type[BaseModel], ...] = (
+    scenario.Scenario, scenario.FeedWorld, scenario.Traffic, scenario.Users, scenario.Rates, scenario.Prediction,
+    scenario.AuctionNetWorld, scenario.ReplayWorld, scenario.Rules, scenario.Ocpc, scenario.Advertiser,
+    scenario.GeneratedAdvertisers, scenario.Reward,
+)  # fmt: skip
+
+
+class Block(NamedTuple):
+    """A fenced block: its document, the line of its fence, the words after it, and its text."""
+
+    page: str
+    line: int
+    words: tuple[str, ...]
+    text: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.page}:{self.line}"
+
+
+def blocks(language: str) -> list[Block]:
+    found = []
+    for page, text in PAGES.items():
+        for match in re.finditer(r"^```(\w[^\n]*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+            words = tuple(match[1].split())
+            if words[0] == language:
+                found.append(Block(page, text.count("\n", 0, match.start()) + 1, words, match[2]))
+    return found
+
+
+def parameters(language: str) -> list[Any]:
+    """The blocks as parameters; one that says ``slow`` is run by make test-slow."""
+    return [
+        pytest.param(block, id=block.name, marks=[pytest.mark.slow] if "slow" in block.words else [])
+        for block in blocks(language)
+    ]
+
+
+def table(page: str, marker: str) -> list[tuple[str, ...]]:
+    """The cells of the table under ``<!-- marker -->``, its heading left out, code marks taken off."""
+    start = PAGES[page].index(f"<!-- {marker} -->")
+    lines = PAGES[page][start:].splitlines()[1:]
+    rows = []
+    for line in lines:
+        if not line.startswith("|"):
+            break
+        cells = re.split(r"(?<!\\)\|", line.strip().strip("|"))
+        rows.append(tuple(cell.strip().replace("\\|", "|") for cell in cells))
+    assert len(rows) > 2, f"{page}: no table under the marker {marker!r}"
+    return rows[2:]
+
+
+def column(page: str, marker: str, index: int = 0) -> list[str]:
+    return [row[index].strip("`") for row in table(page, marker)]
+
+
+def as_markdown(rows: typing.Iterable[typing.Iterable[str]]) -> str:
+    """Rows to paste into a document where it lags behind the code."""
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
+
+
+@pytest.mark.parametrize("block", parameters("python"))
+def test_python_of_the_documents_runs(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = compile("\n" * block.line + block.text, block.page, "exec")
+    exec(code, {"__name__": "__main__"})
+
+
+@pytest.mark.parametrize("block", parameters("yaml"))
+def test_scenarios_of_the_documents_load(block: Block, tmp_path: Path) -> None:
+    rows = "click,market_price_micros,pctr\n0,500,0.01\n1,900,0.02\n"
+    (tmp_path / "campaign.csv").write_text(rows, encoding="utf-8")
+    file = tmp_path / "mine.yaml"
+    file.write_text(block.text, encoding="utf-8")
+    load_scenario(file)
+
+
+def commands() -> Iterator[tuple[str, list[str]]]:
+    """Every command of the console blocks: where it stands, and its words."""
+    for block in blocks("console"):
+        for line in block.text.replace("\\\n", " ").splitlines():
+            if line.startswith("$ "):
+                yield f"{block.name} {line}", shlex.split(line[2:])
+
+
+@pytest.mark.parametrize("words", [pytest.param(words, id=name) for name, words in commands()])
+def test_commands_of_the_documents_parse(words: list[str]) -> None:
+    program, *rest = words
+    if program == "make":
+        assert f"\n{rest[0]}:" in (ROOT / "Makefile").read_text(encoding="utf-8")
+        return
+    if program != "tribid":
+        assert program in ("pip", "tensorboard", "python")
+        return
+    for sign in (">", "<", "|"):
+        rest = rest[: rest.index(sign)] if sign in rest else rest
+    command: Any = typer.main.get_command(app)
+    context = command.make_context("tribid", rest[:1], resilient_parsing=True)
+    while hasattr(command, "commands"):
+        assert rest[0] in command.commands, f"tribid has no command {rest[0]}"
+        command, rest = command.commands[rest[0]], rest[1:]
+    command.make_context(command.name, rest, parent=context)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_to_headings_that_exist(page: str) -> None:
+    for target, anchor in re.findall(r"\]\(([^)\s:#]*)#([^)\s]+)\)", PAGES[page]):
+        headings = re.findall(r"^#+ (.+)$", PAGES[Path(target).name if target else page], re.MULTILINE)
+        anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+        assert anchor in anchors, f"{page}: no heading #{anchor} in {target or page}"
+
+
+def test_the_observation_table_is_that_of_the_code() -> None:
+    fields = observation.fields()
+    wanted = [(str(i), f"`{f.name}`", f"{f.low:g} to {f.high:g}", f.meaning) for i, f in enumerate(fields)]
+    assert table("environment.md", "table: observation") == wanted, f"paste this:\n{as_markdown(wanted)}"
+
+
+def test_the_action_table_is_that_of_the_code() -> None:
+    most = scenario.Rules().max_multiplier
+    for action, multiplier in table("environment.md", "table: action"):
+        assert float(multiplier) == pytest.approx(float(to_multiplier(float(action), most)), rel=1e-3, abs=0)
+    assert f"At the default M = {most:g}" in PAGES["environment.md"]
+
+
+def test_the_infos_table_is_that_of_the_environment() -> None:
+    env = feed_auction_v0.parallel_env(scenario="tiny")
+    _, at_reset = env.reset(seed=0)
+    *_, after_step = env.step({agent: env.action_space(agent).sample() for agent in env.agents})
+    agent = env.possible_agents[0]
+    wanted = [(f"`{key}`", "reset, step" if key in at_reset[agent] else "step") for key in after_step[agent]]
+    assert [row[:2] for row in table("environment.md", "table: infos")] == wanted
+
+
+@pytest.mark.parametrize(
+    ("page", "marker", "names"),
+    [
+        ("environment.md", "table: rewards", list(REWARDS)),
+        ("environment.md", "table: feedback", list(get_args(scenario.Rules.model_fields["feedback"].annotation))),
+        ("auctions.md", "table: strategies", list(STRATEGIES)),
+        ("auctions.md", "table: indices", list(INDICES)),
+        ("evaluation.md", "table: bidders", [*BIDDERS, "fixed_lambda"]),
+        ("policies.md", "table: card", list(PolicyCard.model_fields)),
+        ("policies.md", "table: request", list(Request.model_fields)),
+        ("logs.md", "table: formats", [name for name in logs.FORMATS if name != "auto"]),
+    ],
+)
+def test_tables_of_names_hold_every_name(page: str, marker: str, names: list[str]) -> None:
+    assert sorted(column(page, marker)) == sorted(names)
+
+
+def test_every_auction_has_its_row() -> None:
+    for name in AUCTIONS:
+        assert f"\n| `{name}` |" in PAGES["auctions.md"]
+
+
+def test_the_log_columns_are_those_of_the_reader() -> None:
+    rows = table("logs.md", "table: log columns")
+    told = {row[0].strip("`"): row[1].startswith("yes") for row in rows}
+    assert told == dict.fromkeys(logs.REQUIRED, True) | dict.fromkeys(logs.OPTIONAL, False)
+
+
+def test_the_metrics_table_is_that_of_the_code() -> None:
+    wanted = [(m.side, f"`{m.name}`", m.unit, m.better or "", m.meaning) for m in METRICS]
+    assert table("evaluation.md", "table: metrics") == wanted, f"paste this:\n{as_markdown(wanted)}"
+
+
+def test_the_results_table_names_every_key() -> None:
+    results = judge(load_scenario("tiny"), ["truthful"], rivals=["truthful"], eval_seeds=[1_000_000, 1_000_001])
+    assert column("evaluation.md", "table: results") == list(results)
+    contestant = results["contestants"]["truthful"]
+    run = contestant["runs"][0]
+    for key in (*contestant, *contestant["curves"], *run, *run["advertisers"]["adv_00"]):
+        assert f"`{key}`" in PAGES["evaluation.md"], f"evaluation.md does not name {key}"
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_every_field_of_a_scenario_is_documented_with_its_default(model: type[BaseModel]) -> None:
+    wanted = [row_of(name, field) for name, field in model.model_fields.items()]
+    found = table("scenarios.md", f"fields: {model.__name__}")
+    paste = as_markdown([*row, "..."] for row in wanted)
+    assert [row[:3] for row in found] == wanted, f"paste this, with a meaning:\n{paste}"
+    assert all(row[3] for row in found), "a field has no meaning"
+
+
+def test_every_part_of_a_scenario_is_documented() -> None:
+    parts = {
+        value for value in vars(scenario).values()
+        if isinstance(value, type) and issubclass(value, BaseModel) and value.model_fields
+        and value.__module__ == scenario.__name__
+    }  # fmt: skip
+    assert parts == set(MODELS)
+
+
+def row_of(name: str, field: FieldInfo) -> tuple[str, str, str]:
+    """A field's name, default and what is allowed, as scenarios.md writes them."""
+    return f"`{name}`", default_of(field), allowed_of(field.annotation, field.metadata)
+
+
+def default_of(field: FieldInfo) -> str:
+    default = field.default
+    if default is PydanticUndefined:
+        return "required"
+    if isinstance(default, BaseModel):
+        return "see below"
+    if default is None:
+        return "left out"
+    if default in ((), ""):
+        return "none"
+    return f"`{text_of(default)}`"
+
+
+def text_of(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "[" + ", ".join(text_of(item) for item in value) + "]"
+    if isinstance(value, float):
+        return f"{value:.10g}"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def allowed_of(annotation: Any, metadata: typing.Sequence[Any] = ()) -> str:
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return allowed_of(inner[0], [rule for part in inner[1:] for rule in getattr(part, "metadata", [part])])
+    if origin is Literal:
+        return ", ".join(f"`{value}`" for value in inner)
+    if origin is tuple:
+        return "a list, each " + allowed_of(inner[0])
+    if origin in (typing.Union, types.UnionType):
+        kinds = [kind for kind in inner if kind is not type(None)]
+        return " or ".join(allowed_of(kind, metadata) for kind in kinds)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return f"[{annotation.__name__}](#{annotation.__name__.lower()})"
+    if annotation is bool:
+        return "`true`, `false`"
+    kind = {int: "whole", float: "number", str: "text"}[annotation]
+    return " ".join([kind, *limits_of(metadata)]) if annotation is not str else kind
+
+
+def limits_of(metadata: typing.Sequence[Any]) -> Iterator[str]:
+    for sign, word in (("ge", "from"), ("gt", "above"), ("le", "to"), ("lt", "below")):
+        for rule in metadata:
+            if (value := getattr(rule, sign, None)) is not None:
+                yield f"{word} {value:.10g}" if value < 2**32 else f"{word} 2^{value.bit_length() - 1}"
