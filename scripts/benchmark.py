@@ -1,7 +1,7 @@
 """Measure speed on this machine; the same options as `tribid benchmark`.
 
-    python scripts/benchmark.py --out runs/benchmark.json
-    python scripts/benchmark.py --quick
+python scripts/benchmark.py --out runs/benchmark.json
+python scripts/benchmark.py --quick
 """
 
 import sys

@@ -29,6 +29,7 @@ CONTESTANTS = ("pid", "truthful", "fixed_lambda", "dual_pacing")
 
 
 def main() -> int:
+    """Train, judge, rank."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenario", default="feed", help="a scenario's name or a YAML file (default: feed)")
     parser.add_argument("--steps", type=int, default=200_000, help="advertiser-steps of training per seed")
@@ -41,7 +42,9 @@ def main() -> int:
     run = options.out / "ppo"
 
     console.rule(f"1. Train {options.seeds} policies on {scenario.name}, from PID's example on")
-    plan = TrainingPlan(scenario=scenario, learners=chosen_advertisers("half", scenario), rivals=RIVALS, steps=options.steps)
+    plan = TrainingPlan(
+        scenario=scenario, learners=chosen_advertisers("half", scenario), rivals=RIVALS, steps=options.steps
+    )
     seeds = list(range(options.seeds))
     with seed_bars(seeds) as tell:
         finished = train_seeds(plan, seeds, run, workers=2, progress=tell)
@@ -63,7 +66,9 @@ def main() -> int:
     console.print("request ", json.dumps(request))
     for slot in ranker.rank(parse_request(request)).slots:
         console.print(f"  slot {slot.slot}: {slot.advertiser} at {slot.price_micros / 1e6:.4f} a click, {slot.why}")
-    console.print(f"\nall of it took {time.perf_counter() - started:.0f} s; open [bold]{options.out / 'report.html'}[/]")
+    console.print(
+        f"\nall of it took {time.perf_counter() - started:.0f} s; open [bold]{options.out / 'report.html'}[/]"
+    )
     return 0
 
 

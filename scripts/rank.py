@@ -1,7 +1,7 @@
 """Let learnt policies answer requests; the same options as `tribid rank`.
 
-    python scripts/rank.py --policies runs/ppo/seed-0/policies --request '{"request": 1, "user": 42, "state": "buying"}'
-    python scripts/rank.py --policies pid --request - < requests.jsonl
+python scripts/rank.py --policies runs/ppo/seed-0/policies --request '{"request": 1, "user": 42, "state": "buying"}'
+python scripts/rank.py --policies pid --request - < requests.jsonl
 """
 
 import sys

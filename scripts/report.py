@@ -1,7 +1,7 @@
 """Make the HTML report of a results.json; the same options as `tribid report`.
 
-    python scripts/report.py runs/first
-    python scripts/report.py runs/first/results.json --out first.html
+python scripts/report.py runs/first
+python scripts/report.py runs/first/results.json --out first.html
 """
 
 import sys

@@ -73,7 +73,7 @@ def environment_steps(steps: int) -> dict[str, float]:
         for step in range(steps):
             if not env.agents:
                 env.reset(seed=step)
-            env.step({agent: zero for agent in env.agents})
+            env.step(dict.fromkeys(env.agents, zero))
 
     zero = np.zeros(env.action_space(env.possible_agents[0]).shape or (), np.float32)
     seconds = _best(play)
@@ -104,11 +104,15 @@ def show(figures: dict[str, Any]) -> Table:
     table.add_column("what")
     table.add_column("figure", justify="right")
     table.add_row("one core reads memory at", f"{figures['read_bandwidth_gb_per_s']:.1f} GB/s")
-    table.add_row("bare GSP, 48 bidders, 3 slots, with charging", f"{figures['bare_gsp_impressions_per_s'] / 1e6:.2f} M impressions/s")
+    table.add_row(
+        "bare GSP, 48 bidders, 3 slots, with charging",
+        f"{figures['bare_gsp_impressions_per_s'] / 1e6:.2f} M impressions/s",
+    )
     table.add_row("  of the read bandwidth", f"{figures['bare_gsp_share_of_bandwidth']:.1%}")
     for name, day in figures["days"].items():
         table.add_row(
-            f"day {name}: {day['requests']:,.0f} requests x 48", f"{day['cpu_seconds']:.2f} CPU-s, {day['peak_mib']:.0f} MiB"
+            f"day {name}: {day['requests']:,.0f} requests x 48",
+            f"{day['cpu_seconds']:.2f} CPU-s, {day['peak_mib']:.0f} MiB",
         )
     env = figures["parallel_env"]
     table.add_row("PettingZoo parallel API, 48 agents", f"{env['agent_steps_per_s']:,.0f} agent-steps/s")

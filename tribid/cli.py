@@ -14,7 +14,15 @@ from typing import Annotated, Any
 import typer
 import yaml
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 import tribid
@@ -27,11 +35,15 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Train bidders in a simulated feed-ad market, judge them for all three sides, and let them answer requests.",
 )
-scenario_app = typer.Typer(no_args_is_help=True, help="List, show and check scenarios (YAML files that describe a market).")
+scenario_app = typer.Typer(
+    no_args_is_help=True, help="List, show and check scenarios (YAML files that describe a market)."
+)
 app.add_typer(scenario_app, name="scenario")
 console = Console()
 
-Scenario_ = Annotated[str, typer.Option("--scenario", "-s", help="A scenario's name (see `tribid scenario list`) or a YAML file.")]
+Scenario_ = Annotated[
+    str, typer.Option("--scenario", "-s", help="A scenario's name (see `tribid scenario list`) or a YAML file.")
+]
 Rivals = Annotated[str, typer.Option(help="Bidders of the advertisers that are not judged, in turn, comma-separated.")]
 RIVALS = "pid,dual_pacing,truthful"
 
@@ -56,7 +68,9 @@ def train(
     markets: Annotated[int, typer.Option(help="Days that run side by side.")] = 4,
     rounds: Annotated[int, typer.Option(help="With several policies: how often each takes its turn to learn.")] = 1,
     warm_start: Annotated[str, typer.Option(help="Bidder that policies imitate first; '' for none.")] = "pid",
-    outcomes: Annotated[str, typer.Option(help="Rewards from 'expected' or 'sampled' clicks and conversions.")] = "expected",
+    outcomes: Annotated[
+        str, typer.Option(help="Rewards from 'expected' or 'sampled' clicks and conversions.")
+    ] = "expected",
     workers: Annotated[int, typer.Option(help="Seeds that train side by side.")] = 2,
 ) -> None:
     """Train policies and write them as safetensors with a JSON card.
@@ -89,18 +103,30 @@ def evaluate(
     scenario: Scenario_ = "feed",
     bidders: Annotated[
         str,
-        typer.Option(help="Contestants, comma-separated: off, random, truthful, fixed:M, fixed_lambda, pid, dual_pacing, run folders."),
+        typer.Option(
+            help="Contestants, comma-separated: off, random, truthful, fixed:M, fixed_lambda, pid, dual_pacing, run folders."
+        ),
     ] = "pid,truthful,fixed_lambda,dual_pacing",
-    focal: Annotated[str, typer.Option(help="Who is judged: half, all, or names; with a run's policies, its learners.")] = "half",
+    focal: Annotated[
+        str, typer.Option(help="Who is judged: half, all, or names; with a run's policies, its learners.")
+    ] = "half",
     rivals: Rivals = RIVALS,
     days: Annotated[int, typer.Option(help="Held-out days; every contestant plays the same ones.")] = 20,
-    first_seed: Annotated[int, typer.Option(help="First evaluation seed (from 1000000 on; lower ones are for training).")] = 1_000_000,
+    first_seed: Annotated[
+        int, typer.Option(help="First evaluation seed (from 1000000 on; lower ones are for training).")
+    ] = 1_000_000,
     out: Annotated[Path, typer.Option(help="Folder for results.json and report.html.")] = Path("runs/evaluation"),
     workers: Annotated[int, typer.Option(help="Processes that play days side by side.")] = 2,
     replay: Annotated[Path | None, typer.Option(help="Replay this impression log instead of a scenario.")] = None,
-    info: Annotated[Path | None, typer.Option(help="Training statistics of the log (N.info.json); found beside an iPinYou log.")] = None,
-    train_log: Annotated[Path | None, typer.Option(help="Log to fit click rates on, for a log that has no predictions.")] = None,
-    budget_share: Annotated[float, typer.Option(help="Replay: budget as a share of what all rows cost at the mean price.")] = 0.125,
+    info: Annotated[
+        Path | None, typer.Option(help="Training statistics of the log (N.info.json); found beside an iPinYou log.")
+    ] = None,
+    train_log: Annotated[
+        Path | None, typer.Option(help="Log to fit click rates on, for a log that has no predictions.")
+    ] = None,
+    budget_share: Annotated[
+        float, typer.Option(help="Replay: budget as a share of what all rows cost at the mean price.")
+    ] = 0.125,
     log_format: Annotated[str, typer.Option("--format", help="Replay: auto, csv, parquet, theta or ipinyou.")] = "auto",
     on_bad_row: Annotated[str, typer.Option(help="Replay: raise, or skip (counts and reports bad rows).")] = "raise",
 ) -> None:
@@ -111,7 +137,11 @@ def evaluate(
     """
     with _readable_errors():
         if replay is not None:
-            names = ("linear", "fixed_lambda", "pid", "dual_pacing") if bidders.startswith("pid,truthful") else _names(bidders)
+            names = (
+                ("linear", "fixed_lambda", "pid", "dual_pacing")
+                if bidders.startswith("pid,truthful")
+                else _names(bidders)
+            )
             _evaluate_log(replay, names, info, train_log, budget_share, log_format, on_bad_row, out)
             return
         from tribid.evaluation.run import judge, write_report
@@ -142,20 +172,27 @@ def report(
 @app.command()
 def rank(
     scenario: Scenario_ = "feed",
-    policies: Annotated[str, typer.Option(help="A folder with policy files (runs/ppo/seed-0/policies), or a bidder's name.")] = "pid",
-    request: Annotated[str, typer.Option(help='JSON such as {"request": 1, "user": 42, "tick": 50}; "-" reads lines from stdin.')] = (
-        '{"request": 1, "user": 42, "tick": 50, "state": "buying"}'
-    ),
+    policies: Annotated[
+        str, typer.Option(help="A folder with policy files (runs/ppo/seed-0/policies), or a bidder's name.")
+    ] = "pid",
+    request: Annotated[
+        str, typer.Option(help='JSON such as {"request": 1, "user": 42, "tick": 50}; "-" reads lines from stdin.')
+    ] = ('{"request": 1, "user": 42, "tick": 50, "state": "buying"}'),
     seed: Annotated[int, typer.Option(help="Names the stand-in forecaster's errors and the tie-breaks.")] = 0,
 ) -> None:
-    """Answer requests with learnt policies: who is shown, at what price, and why. One JSON line per request."""
+    """Answer requests with learnt policies: who is shown, at what price, and why. One JSON line per request.
+
+    The simulated day first runs up to the request's tick, so that budgets and multipliers are those of that hour.
+    """
     with _readable_errors():
         from tribid.ranker import Ranker, parse_request
 
         ranker = Ranker(scenario, policies, seed=seed)
         for line in sys.stdin if request == "-" else [request]:
             if line.strip():
-                typer.echo(ranker.rank(parse_request(line)).model_dump_json())
+                asked = parse_request(line)
+                ranker.play_to(asked.tick)
+                typer.echo(ranker.rank(asked).model_dump_json())
 
 
 @app.command()
@@ -189,7 +226,9 @@ def scenario_list() -> None:
 def scenario_show(name: Annotated[str, typer.Argument(help="A name or a YAML file.")]) -> None:
     """The whole scenario with every default filled in, as YAML that can be edited and used."""
     with _readable_errors():
-        typer.echo(yaml.safe_dump(json.loads(load_scenario(name).model_dump_json()), sort_keys=False, width=100), nl=False)
+        typer.echo(
+            yaml.safe_dump(json.loads(load_scenario(name).model_dump_json()), sort_keys=False, width=100), nl=False
+        )
 
 
 @scenario_app.command("check")

@@ -17,7 +17,7 @@ VARIANTS = {
     "segments by state": {"rules__segments": "state"},
     "segments by cluster": {"rules__segments": "cluster"},
     "no feedback": {"rules__feedback": "none"},
-    "paid on impression": {"rules__charge": "impression", "rules__reserve": 0.001},
+    "paid on impression": {"rules__charge": "impression", "rules__ocpc__strategy": "off", "rules__reserve": 0.001},
     "surplus": {"reward__part": "surplus"},
     "mix": {"reward__part": "mix"},
     "platform floor": {"reward__part": "platform_floor"},

@@ -80,6 +80,8 @@ def test_budget_is_never_overspent_where_it_is_a_few_micros_or_clicks(
     micros: list[int], outcomes: str, charge: str, auction: str, reserve: float
 ) -> None:
     rules = {"rules__outcomes": outcomes, "rules__charge": charge, "rules__auction": auction, "rules__reserve": reserve}
+    if charge == "impression":
+        rules["rules__ocpc__strategy"] = "off"
     scenario = listed([amount / MICROS for amount in micros], **rules)
     state, ticks = play(scenario, np.full(3, 8.0))
     assert state.advertisers.budget_micros.tolist() == micros

@@ -33,7 +33,7 @@ def _contestant(name: str) -> Contestant:
 
 
 def test_seeds_for_training_are_refused_as_evaluation_seeds() -> None:
-    with pytest.raises(ValueError, match="eval_seeds are .*; allowed are two or more different ones from 1000000 on"):
+    with pytest.raises(ValueError, match=r"eval_seeds are .*; allowed are two or more different ones from 1000000 on"):
         _protocol(eval_seeds=(0, HELD_OUT))
     with pytest.raises(ValueError, match="two or more"):
         _protocol(eval_seeds=(HELD_OUT, HELD_OUT))
@@ -117,7 +117,12 @@ def test_results_survive_the_file_and_hold_no_number_that_json_lacks(tmp_path: P
 
 @pytest.mark.parametrize(
     ("content", "told"),
-    [("{", "cannot be read"), ("[]", "schema is 'list'"), ('{"schema": 2}', "schema is 2"), ('{"schema": 1}', "lacks comparison")],
+    [
+        ("{", "cannot be read"),
+        ("[]", "schema is 'list'"),
+        ('{"schema": 2}', "schema is 2"),
+        ('{"schema": 1}', "lacks comparison"),
+    ],
 )
 def test_a_broken_results_file_is_refused(tmp_path: Path, content: str, told: str) -> None:
     (tmp_path / "results.json").write_text(content, encoding="utf-8")
@@ -129,4 +134,3 @@ def test_scores_of_the_summary_are_the_interquartile_mean_of_the_runs() -> None:
     judgement = evaluate([_contestant("pid")], _protocol(days=8))
     scores = sorted(run.sides["advertiser"]["score"] for run in judgement.runs["pid"])
     assert judgement.summary["pid"]["score"].point == pytest.approx(np.mean(scores[2:6]))  # type: ignore[union-attr]
-

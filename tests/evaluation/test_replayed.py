@@ -29,7 +29,7 @@ def test_real_auctions_are_all_played_within_the_budget_and_below_the_bound(shar
         for row in result.rows:
             assert 0 < row.spend <= result.budget
             assert 0 < row.clicks <= result.bound_clicks <= 530
-        assert result.oracle_clicks <= result.bound_clicks
+        assert result.predicted_best_clicks <= result.bound_clicks
 
 
 def test_pacing_beats_spending_early_on_real_auctions(shared_data: Path) -> None:

@@ -24,7 +24,9 @@ def day() -> DayRecord:
 def test_revenue_plus_surplus_is_value(day: DayRecord) -> None:
     # Reference test T22; Bachrach et al. (EC 2014) count welfare the same way.
     sides = welfare(day, [0, 1, 2, 3, 4])
-    assert sides["platform"]["revenue"] + sides["advertiser"]["surplus"] == pytest.approx(sides["system"]["social_welfare"])
+    assert sides["platform"]["revenue"] + sides["advertiser"]["surplus"] == pytest.approx(
+        sides["system"]["social_welfare"]
+    )
 
 
 def test_roi_is_gpm_over_rpm(day: DayRecord) -> None:

@@ -134,11 +134,11 @@ def transcript() -> list[str]:
         )
         while not state.done:
             state, tick = market.step(state, np.roll(MULTIPLIERS, state.tick))
-            if auction == "gsp" and tick.index == 0:
+            if auction == "gsp" and tick.number == 0:
                 lines += [page(tick, b) for b in range(COUNTS[0])]
             sold, clicks = (tick.slots.winner >= 0).sum(), int(tick.slots.clicked.sum())
             lines.append(
-                f"tick {tick.index}: sold {sold} clicks {clicks} revenue {tick.revenue_micros} "
+                f"tick {tick.number}: sold {sold} clicks {clicks} revenue {tick.revenue_micros} "
                 f"left {state.left_micros.tolist()} sha256 {digest(tick)}"
             )
     return lines

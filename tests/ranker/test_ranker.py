@@ -13,11 +13,11 @@ from tribid.ranker import Ranker, Request, parse_request
 def _request_of(state: market.MarketState, tick: market.Tick, row: int) -> Request:
     feed, requests = state.world, tick.requests
     visits = int(requests.session.max()) + 1
-    _, buying, _ = feed.visits(state.day, tick.index, visits)
+    _, buying, _ = feed.visits(state.day, tick.number, visits)
     return Request(
         request=int(requests.request[row]),
         user=int(requests.user[row]),
-        tick=tick.index,
+        tick=tick.number,
         day=state.day.day,
         state="buying" if buying[requests.session[row]] else "browsing",
         segment=int(requests.segment[row]),
@@ -71,7 +71,9 @@ def test_every_price_names_the_candidate_below_or_the_reserve() -> None:
     for slot in said:
         assert slot.price_micros <= slot.bid_micros
         assert slot.score == slot.bid_micros * slot.pctr
-        assert (slot.price_micros == round(scenario.rules.reserve * 1e6)) == slot.why.startswith("priced by the reserve")
+        assert (slot.price_micros == round(scenario.rules.reserve * 1e6)) == slot.why.startswith(
+            "priced by the reserve"
+        )
 
 
 def test_nobody_is_shown_when_everybody_is_off() -> None:
@@ -134,7 +136,9 @@ def test_a_lineup_drives_the_ranker_as_it_drives_the_market() -> None:
 
     scenario: Scenario = load_scenario("tiny")
     space = BidderSpace.of(scenario)
-    lineup = Lineup({"half": make_bidder("fixed:0.5", space), "off": make_bidder("off", space)}, ["half", "off"] * 2 + ["off"])
+    lineup = Lineup(
+        {"half": make_bidder("fixed:0.5", space), "off": make_bidder("off", space)}, ["half", "off"] * 2 + ["off"]
+    )
     ranker = Ranker(scenario, lineup)
     actions, _ = lineup.act(observe(market.reset(scenario, 0)), {})
     np.testing.assert_allclose(ranker.multipliers[:, 0], [0.5, 0, 0.5, 0, 0], rtol=1e-6)

@@ -46,9 +46,9 @@ class Pid:
     """
 
     # Chosen on scenario "feed" (hash a88fd0ad572d1ef6), training seeds alone, by the mean score of the even advertisers
-    # against pid, dual_pacing and truthful in turn: 101 random trials on seeds 0 to 7, the best twelve again on seeds 8 to
-    # 31. These gains score 1.59 there, as well as any (standard error 0.02); the gains before, tuned by 206 trials on drafts
-    # of the scenario, 1.56.
+    # against pid, dual_pacing and truthful in turn: 101 random trials on seeds 0 to 7, the best twelve again on seeds 8
+    # to 31. These gains score 1.59 there, as well as any (standard error 0.02); the gains before, tuned by 206 trials on
+    # drafts of the scenario, 1.56.
     BUDGET_GAINS = Gains(1.1, 1.8, 0.003)
     TARGET_GAINS = Gains(0.3, 2.0, 0.0)
 

@@ -27,7 +27,8 @@ def train_seeds(
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "run.json", describe(plan) | {"seeds": list(seeds)})
     if workers == 1 or len(seeds) == 1:
-        return all([_train_one(replace(plan, seed=seed), folder, progress) for seed in seeds])
+        finished = [_train_one(replace(plan, seed=seed), folder, progress) for seed in seeds]
+        return all(finished)
     context = get_context("spawn")
     with context.Manager() as manager, ProcessPoolExecutor(min(workers, len(seeds)), mp_context=context) as pool:
         told = manager.Queue()
@@ -62,7 +63,8 @@ def _watch(futures: list[Future[bool]], told: Any, progress: SeedProgress | None
     while True:
         try:
             if all(future.done() for future in futures) and told.empty():
-                return all([future.result() for future in futures]) and not interrupted
+                finished = [future.result() for future in futures]
+                return all(finished) and not interrupted
             news = told.get(timeout=0.2)
             if progress:
                 progress(*news)

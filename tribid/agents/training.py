@@ -8,7 +8,7 @@ comes out is policy files (``tribid.agents.policy_file``), never a pickle, and t
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -155,6 +155,14 @@ class _DayEndsTheReturn(VecEnvWrapper):
         return observations, rewards, dones, infos
 
 
+class _Pupil(NamedTuple):
+    """A policy that learns: its model, its normaliser, and the markets that it learns in."""
+
+    model: BaseAlgorithm
+    normal: VecNormalize
+    market: FeedAuctionVecEnv
+
+
 class _Classroom:
     """The policies that learn in one market, each with its model and its rows."""
 
@@ -171,43 +179,46 @@ class _Classroom:
         self.names = tuple(self.rows)
         self.rivals = rivals_lineup(plan.scenario, plan.rivals)
         self.space = BidderSpace.of(plan.scenario)
-        self.models: dict[str, tuple[BaseAlgorithm, VecNormalize]] = {}
+        self.pupils: dict[str, _Pupil] = {}
         self.learning: list[dict[str, float]] = []
         self.done = 0
 
     def teach(self, name: str) -> None:
         """One round of one policy, the other policies frozen as they stand."""
-        market = _market(self.plan, self.rows[name], self._others(name))
-        if name in self.models:
-            model, normal = self.models[name]
-            normal.set_venv(market)
-            model.set_env(normal)
-        else:
-            normal = VecNormalize(market, gamma=_GAMMA, clip_obs=_CLIP_OBSERVATION)
-            model = _MAKERS[self.plan.algorithm](normal, self.plan)
-            self.models[name] = (model, normal)
-            if self.plan.warm_start:
-                teacher = make_bidder(self.plan.warm_start, self.space)
-                ticks = build_world(self.plan.scenario).n_ticks
-                imitate(model, normal, teacher, days=_TAUGHT_DAYS, ticks=ticks, seed=self.plan.seed)
-            if self.plan.tensorboard:
-                log_folder = self.folder / "tensorboard" / name
-                model.set_logger(configure(str(log_folder), ["tensorboard"]))
+        first_lesson = name not in self.pupils
+        pupil = self._pupil(name)
+        pupil.market.rivals = self._others(name)
+        if first_lesson and self.plan.warm_start:
+            teacher, ticks = make_bidder(self.plan.warm_start, self.space), build_world(self.plan.scenario).n_ticks
+            imitate(pupil.model, pupil.normal, teacher, days=_TAUGHT_DAYS, ticks=ticks, seed=self.plan.seed)
         steps = max(1, self.plan.steps // self.plan.rounds)
-        model.learn(steps, callback=_Watch(self, steps), reset_num_timesteps=False)
+        pupil.model.learn(steps, callback=_Watch(self, steps), reset_num_timesteps=False)
 
     def snapshot(self, name: str) -> MlpPolicy:
         """The policy as it stands, in the runtime that serves it."""
-        if name not in self.models:
-            normal = VecNormalize(_market(self.plan, self.rows[name], self.rivals), gamma=_GAMMA, clip_obs=_CLIP_OBSERVATION)
-            self.models[name] = (_MAKERS[self.plan.algorithm](normal, self.plan), normal)
-        return export(*self.models[name], space=self.space)
+        pupil = self._pupil(name)
+        return export(pupil.model, pupil.normal, space=self.space)
+
+    def _pupil(self, name: str) -> "_Pupil":
+        if name not in self.pupils:
+            plan = self.plan
+            scenario = plan.scenario.with_changes(rules__outcomes=plan.outcomes)
+            seed = plan.seed * SEEDS_PER_TRAINING
+            market = FeedAuctionVecEnv(
+                scenario, plan.num_markets, learners=self.rows[name], rivals=self.rivals, seed=seed
+            )
+            normal = VecNormalize(_DayEndsTheReturn(market), gamma=_GAMMA, clip_obs=_CLIP_OBSERVATION)
+            model = _MAKERS[plan.algorithm](normal, plan)
+            if plan.tensorboard:
+                model.set_logger(configure(str(self.folder / "tensorboard" / name), ["tensorboard"]))
+            self.pupils[name] = _Pupil(model, normal, market)
+        return self.pupils[name]
 
     def _others(self, name: str) -> Lineup:
         bidders: dict[str, Bidder] = dict(self.rivals.bidders)
         drivers = list(self.rivals.mapping)
         for other in self.names:
-            if other != name and other in self.models:
+            if other != name and other in self.pupils:
                 bidders[f"policy {other}"] = self.snapshot(other)
                 for who in self.rows[other]:
                     drivers[who] = f"policy {other}"
@@ -237,20 +248,18 @@ class _Watch(BaseCallback):
         return room.done - self._start < self.steps
 
 
-def _market(plan: TrainingPlan, learners: Sequence[int], crowd: Lineup) -> _DayEndsTheReturn:
-    first = plan.seed * SEEDS_PER_TRAINING
-    scenario = plan.scenario.with_changes(rules__outcomes=plan.outcomes)
-    return _DayEndsTheReturn(FeedAuctionVecEnv(scenario, plan.num_markets, learners=learners, rivals=crowd, seed=first))
-
-
 def _ppo(env: VecNormalize, plan: TrainingPlan) -> BaseAlgorithm:
     ticks = build_world(plan.scenario).n_ticks
-    rollout = ticks * env.num_envs
     return PPO(
-        "MlpPolicy", env, n_steps=ticks, batch_size=max(64, min(512, rollout // 4)), n_epochs=8, gamma=_GAMMA,
+        "MlpPolicy", env, n_steps=ticks, batch_size=_batch(ticks * env.num_envs), n_epochs=8, gamma=_GAMMA,
         gae_lambda=0.9, learning_rate=_falling(1e-3), seed=plan.seed, device="cpu",
         policy_kwargs={"log_std_init": -1.5, "net_arch": [64, 64]},
     )  # fmt: skip
+
+
+def _batch(rollout: int, most: int = 512) -> int:
+    """The largest mini-batch of at most ``most`` that divides a rollout."""
+    return next(size for size in range(min(most, rollout), 0, -1) if rollout % size == 0)
 
 
 def _sac(env: VecNormalize, plan: TrainingPlan) -> BaseAlgorithm:
@@ -271,18 +280,18 @@ def _falling(start: float) -> Callable[[float], float]:
 
 def export(model: BaseAlgorithm, normal: VecNormalize, *, space: BidderSpace) -> MlpPolicy:
     """The model's mean action, with its observation normaliser, as a policy of the serving runtime."""
+    policy: Any = model.policy
     if isinstance(model, PPO):
-        layers, output = [*model.policy.mlp_extractor.policy_net, model.policy.action_net], "clip"
-        hidden = "tanh"
+        layers, hidden, output = [*policy.mlp_extractor.policy_net, policy.action_net], "tanh", "clip"
     else:
-        layers, output, hidden = [*model.policy.actor.latent_pi, model.policy.actor.mu], "tanh", "relu"
+        layers, hidden, output = [*policy.actor.latent_pi, policy.actor.mu], "relu", "tanh"
     dense = [layer for layer in layers if isinstance(layer, torch.nn.Linear)]
-    scale = np.sqrt(normal.obs_rms.var + normal.epsilon)
+    observed: Any = normal.obs_rms
     return MlpPolicy(
         weights=tuple(layer.weight.detach().numpy().astype(np.float32) for layer in dense),
         biases=tuple(layer.bias.detach().numpy().astype(np.float32) for layer in dense),
-        mean=np.asarray(normal.obs_rms.mean, np.float32),
-        std=scale.astype(np.float32),
+        mean=np.asarray(observed.mean, np.float32),
+        std=np.sqrt(observed.var + normal.epsilon).astype(np.float32),
         clip=_CLIP_OBSERVATION,
         activation=hidden,
         output=output,

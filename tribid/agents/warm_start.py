@@ -40,7 +40,7 @@ def imitate(model: BaseAlgorithm, env: VecNormalize, teacher: Bidder, *, days: i
         for tick in reversed(range(ticks)):
             following = rewards[day, tick] + model.gamma * following  # type: ignore[attr-defined]
             returns[day, tick] = following
-    seen = env.normalize_obs(raw.reshape(-1, raw.shape[-1])).astype(np.float32)
+    seen = np.asarray(env.normalize_obs(raw.reshape(-1, raw.shape[-1])), np.float32)
     _fit(model, Lesson(seen, actions.reshape(-1, actions.shape[-1]), returns.ravel()), seed)
 
 
@@ -73,14 +73,14 @@ def _fit(model: BaseAlgorithm, lesson: Lesson, seed: int) -> None:
     optimiser = torch.optim.Adam(policy.parameters(), lr=1e-3)
     order = torch.Generator().manual_seed(seed)
     for _ in range(_EPOCHS):
-        for rows in torch.randperm(len(observations), generator=order).split(_BATCH):
+        for rows in torch.split(torch.randperm(len(observations), generator=order), _BATCH):
             if isinstance(model, PPO):
                 mean = policy.get_distribution(observations[rows]).distribution.mean  # type: ignore[operator]
                 value = policy.predict_values(observations[rows]).flatten()  # type: ignore[operator]
                 loss = torch.nn.functional.mse_loss(mean, actions[rows])
                 loss = loss + 0.1 * torch.nn.functional.mse_loss(value, returns[rows])
             else:
-                mean = policy.actor(observations[rows], deterministic=True)  # type: ignore[operator, union-attr]
+                mean = policy.actor(observations[rows], deterministic=True)  # type: ignore[operator]
                 loss = torch.nn.functional.mse_loss(mean, actions[rows])
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]

@@ -18,7 +18,8 @@ def to_multiplier(action: ArrayLike, max_multiplier: float) -> NDArray[np.float6
     """
     a = np.clip(np.asarray(action, np.float64), -1.0, 1.0)
     at_knee = max_multiplier**_KNEE
-    return np.where(a >= _KNEE, max_multiplier**a, at_knee * (a + 1.0) / (1.0 + _KNEE))
+    multiplier: NDArray[np.float64] = np.where(a >= _KNEE, max_multiplier**a, at_knee * (a + 1.0) / (1.0 + _KNEE))
+    return multiplier
 
 
 def to_action(multiplier: ArrayLike, max_multiplier: float) -> NDArray[np.float64]:
@@ -30,7 +31,8 @@ def to_action(multiplier: ArrayLike, max_multiplier: float) -> NDArray[np.float6
     m = np.clip(np.asarray(multiplier, np.float64), 0.0, max_multiplier)
     at_knee = max_multiplier**_KNEE
     logarithm = np.log(np.maximum(m, at_knee)) / np.log(max_multiplier)
-    return np.where(m >= at_knee, logarithm, m / at_knee * (1.0 + _KNEE) - 1.0)
+    action: NDArray[np.float64] = np.where(m >= at_knee, logarithm, m / at_knee * (1.0 + _KNEE) - 1.0)
+    return action
 
 
 def checked_actions(actions: ArrayLike, shape: tuple[int, ...], names: tuple[str, ...]) -> NDArray[np.float64]:

@@ -86,7 +86,8 @@ def micros(amounts: list[float]) -> NDArray[np.int64]:
     >>> micros([0.05, 12.0]).tolist()
     [50000, 12000000]
     """
-    return np.rint(np.asarray(amounts) * MICROS).astype(np.int64)
+    whole: NDArray[np.int64] = np.rint(np.asarray(amounts) * MICROS).astype(np.int64)
+    return whole
 
 
 def _default_form(advertiser: Advertiser) -> str:

@@ -23,7 +23,6 @@ from tribid.envs.settlement import Leaving
 from tribid.envs.traffic import expected_share
 from tribid.envs.world import Arrivals, Day
 
-_CATEGORY_SIZE = 8
 _WINDOW = 4
 _PREDICTION_ERROR = 0.15
 _NORMALS = ndtri((np.arange(4096) + 0.5) / 4096).astype(np.float32)
@@ -41,6 +40,7 @@ class AuctionNet:
         self.n_ticks = self.config.traffic.ticks
         self.leaving = Leaving(0.0, 0.0, 1.0)
         n = len(scenario.advertisers)
+        self._category = np.array([advertiser.category for advertiser in scenario.advertisers])
         self.forecaster = NoisyTruth(np.ones(n), np.ones(n), 0.0, _PREDICTION_ERROR)
         mean_value = np.full(n, self.config.mean_value)
         self.advertisers = advertiser_arrays(scenario.advertisers, scenario.rules, np.ones(n), mean_value)
@@ -49,7 +49,11 @@ class AuctionNet:
         """Counts of each tick: the curve times U(0.6, 1.4) per window of four ticks, scaled to the day's requests."""
         share = expected_share(self.config.traffic)
         window = np.arange(self.n_ticks) // _WINDOW
-        weight = share * (0.6 + 0.8 * uniforms(seed, Stream.TRAFFIC, day, request=window)[:, 0])
+        noise = (
+            self.config.traffic.tick_noise
+            * normals(seed, Stream.TRAFFIC, day, request=1000 + np.arange(self.n_ticks))[:, 0]
+        )
+        weight = share * (0.6 + 0.8 * uniforms(seed, Stream.TRAFFIC, day, request=window)[:, 0]) * np.exp(noise)
         counts = np.rint(self.config.traffic.requests * weight / weight.sum()).astype(np.int64)
         return Day(seed, day, counts, np.cumsum(counts) - counts, share)
 
@@ -70,10 +74,12 @@ class AuctionNet:
     def _levels(self, day: Day, tick: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Mean value and its relative spread, each [A], in this tick."""
         n = len(self.advertisers)
-        category, window = np.arange(n) // _CATEGORY_SIZE, tick // _WINDOW
-        by_category = 0.3 + 1.4 * uniforms(day.seed, Stream.ITEMS, day.day, request=category, ad=window)[:, 0]
+        window = tick // _WINDOW
+        by_category = 0.3 + 1.4 * uniforms(day.seed, Stream.ITEMS, day.day, request=self._category, ad=window)[:, 0]
         within = 0.5 + uniforms(day.seed, Stream.ITEMS, day.day, request=1000 + np.arange(n))[:, 1]
-        spread = np.clip(0.5 + 0.1 * normals(day.seed, Stream.ADVERTISERS, day.day, request=np.arange(n))[:, 0], 0.05, None)
+        spread = np.clip(
+            0.5 + 0.1 * normals(day.seed, Stream.ADVERTISERS, day.day, request=np.arange(n))[:, 0], 0.05, None
+        )
         return (self.config.mean_value * by_category * within).astype(np.float32), spread.astype(np.float32)
 
 

@@ -17,9 +17,6 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
 
-
-
-
 class Stream(IntEnum):
     """Names of independent streams; the number is the fourth word of the Philox counter."""
 
@@ -68,9 +65,7 @@ def philox4x32(c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any) -> Any:
 def unit4(seed: Any, stream: Any, day: Any, request: Any, ad: Any) -> Any:
     """Four uniforms in [0, 1) with 32 bits each, for one ``(seed, stream, day, request, ad)``."""
     key = uint64(seed)
-    a, b, c, d = philox4x32(
-        uint32(ad), uint32(request), uint32(day), uint32(stream), key & _MASK, key >> _S32
-    )
+    a, b, c, d = philox4x32(uint32(ad), uint32(request), uint32(day), uint32(stream), key & _MASK, key >> _S32)
     return a * _TO_UNIT, b * _TO_UNIT, c * _TO_UNIT, d * _TO_UNIT
 
 
@@ -137,4 +132,5 @@ def lognormal_table(sigma: float, size: int = 4096) -> NDArray[np.float32]:
     1.0
     """
     quantiles = np.exp(sigma * ndtri((np.arange(size) + 0.5) / size))
-    return (quantiles / quantiles.mean()).astype(np.float32)
+    table: NDArray[np.float32] = (quantiles / quantiles.mean()).astype(np.float32)
+    return table

@@ -27,7 +27,7 @@ class Law(NamedTuple):
 
     mechanism: int
     strategy: int
-    index: int
+    ocpc_index: int
     bid_range: float
     alpha: float
     squash: float
@@ -143,7 +143,7 @@ def decide_row(
             weight[i] = quality_weight(np.float64(pctr[i]), law.squash)
     if law.strategy != 0:
         ocpc_row(
-            law.strategy, law.index, bids, weight, pctr, pcvr, terms.mean_pcvr, terms.price_micros, terms.opted_in, cap,
+            law.strategy, law.ocpc_index, bids, weight, pctr, pcvr, terms.mean_pcvr, terms.price_micros, terms.opted_in, cap,
             law.bid_range, law.alpha, law.slot_effects.shape[0], desk.lower, desk.upper_score, desk.picked, tie,
         )  # fmt: skip
     if rank_row(bids, weight, reserve, tie, desk.score, desk.top, desk.top_score):
@@ -160,9 +160,7 @@ def _decide_rows(
 ) -> None:  # fmt: skip
     slots = law.slot_effects.shape[0]
     for b in range(pctr.shape[0]):
-        decide_row(
-            law, terms, multiplier[segment[b]], left, pctr[b], pcvr[b], reserve[b], seed, day, request[b], desk
-        )
+        decide_row(law, terms, multiplier[segment[b]], left, pctr[b], pcvr[b], reserve[b], seed, day, request[b], desk)
         for k in range(slots):
             out.winner[b, k] = desk.top[k]
             out.price_micros[b, k] = desk.price[k]

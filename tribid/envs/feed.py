@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tribid.auctions import trimmed_mean_pcvr
 from tribid.envs.advertisers import Advertisers, advertiser_arrays
-from tribid.envs.chance import Stream, normals, uniforms, unit4
+from tribid.envs.chance import Stream, normals, unit4
 from tribid.envs.platform import Forecaster, NoisyTruth, Rates, Requests
 from tribid.envs.scenario import MICROS, Advertiser, FeedWorld, GeneratedAdvertisers, Scenario
 from tribid.envs.settlement import Leaving
@@ -40,7 +40,9 @@ class Feed:
         self.forecaster: Forecaster = noisy if config.prediction.knows_state else StateBlind(self, noisy)
         self.cluster = self._users.clusters(self)
         self.leaving = Leaving(
-            config.users.leave_base, config.users.leave_irrelevance, float(self.sample_rates()[0].ctr.mean(dtype=np.float64))
+            config.users.leave_base,
+            config.users.leave_irrelevance,
+            float(self.sample_rates()[0].ctr.mean(dtype=np.float64)),
         )
         self.n_segments = {"none": 1, "state": 2, "cluster": config.users.clusters}[scenario.rules.segments]
         self.advertisers = self._priced(scenario)
@@ -92,13 +94,22 @@ class Feed:
         out = Rates(*(np.empty((len(user), len(self._ads.price)), np.float32) for _ in range(2)))
         u, a, config = self._users, self._ads, self.config
         effects = np.array(
-            [config.rates.interest_ctr, config.rates.interest_cvr, config.users.buying_ctr_effect, config.users.buying_cvr_effect],
+            [
+                config.rates.interest_ctr,
+                config.rates.interest_cvr,
+                config.users.buying_ctr_effect,
+                config.users.buying_cvr_effect,
+            ],
             np.float32,
         )
-        _true_rates(user, buying, u.interests, u.activity, u.power, a.interests, a.ctr, a.cvr, effects, out.ctr, out.cvr)
+        _true_rates(
+            user, buying, u.interests, u.activity, u.power, a.interests, a.ctr, a.cvr, effects, out.ctr, out.cvr
+        )
         return out
 
-    def visits(self, day: Day, tick: int, visits: int) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
+    def visits(
+        self, day: Day, tick: int, visits: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
         """User, true state and the platform's guess of it for each of a tick's visits, all [visits]."""
         users = self.config.users
         share = self.buying_share(tick) if day.day != _BEFORE else users.buying_share
@@ -186,15 +197,19 @@ class _Ads:
                     f"(world.categories is {config.categories})"
                 )
         words = -(-dims // 4)
-        own = np.hstack([normals(seed, Stream.ITEMS, request=np.arange(count), ad=1 + w) for w in range(words)])[:, :dims]
-        shared = np.hstack(
-            [normals(seed, Stream.ITEMS, request=self.category, ad=1000 + w) for w in range(words)]
-        )[:, :dims]
+        own = np.hstack([normals(seed, Stream.ITEMS, request=np.arange(count), ad=1 + w) for w in range(words)])[
+            :, :dims
+        ]
+        shared = np.hstack([normals(seed, Stream.ITEMS, request=self.category, ad=1000 + w) for w in range(words)])[
+            :, :dims
+        ]
         mixed = math.sqrt(0.7) * shared + math.sqrt(0.3) * own
         self.interests = np.ascontiguousarray((mixed / np.linalg.norm(mixed, axis=1, keepdims=True)).T, np.float32)
         self.ctr = (_logit(rates.ctr) + rates.ad_ctr_spread * traits[:, 0]).astype(np.float32)
         dearer = np.log(self.price) - np.log(self.price).mean()
-        self.cvr = (_logit(rates.cvr) + rates.ad_cvr_spread * traits[:, 1] - rates.price_effect * dearer).astype(np.float32)
+        self.cvr = (_logit(rates.cvr) + rates.ad_cvr_spread * traits[:, 1] - rates.price_effect * dearer).astype(
+            np.float32
+        )
 
 
 def _forecaster(config: FeedWorld, ads: int) -> NoisyTruth:

@@ -1,10 +1,10 @@
 """The multi-agent environment: ``parallel_env()`` for PettingZoo's parallel API, ``env()`` for AEC.
 
-    env = feed_auction_v0.parallel_env(scenario="feed")
-    observations, infos = env.reset(seed=7)
-    while env.agents:
-        actions = {agent: env.action_space(agent).sample() for agent in env.agents}
-        observations, rewards, terminations, truncations, infos = env.step(actions)
+env = feed_auction_v0.parallel_env(scenario="feed")
+observations, infos = env.reset(seed=7)
+while env.agents:
+    actions = {agent: env.action_space(agent).sample() for agent in env.agents}
+    observations, rewards, terminations, truncations, infos = env.step(actions)
 """
 
 from functools import partial
@@ -38,8 +38,10 @@ class FeedAuction(ParallelEnv[str, NDArray[np.float32], NDArray[np.float32]]):
     | observation | ``Box(float32)`` of own money, goals, results and the clock: ``tribid.envs.observation.fields()`` |
     | reward | float, the scenario's ``reward.part`` (``tribid.envs.reward``): by default the tick's gain in score |
     | state | ``state()``: the whole market, ``Box(-1, 1)``, for centralised critics |
-    | infos | per agent: ``seed``, ``day``, ``tick``, ``exhausted``, ``left_micros``, and of the tick ``spend_micros``, ``wins``, ``clicks``, ``conversions`` |
+    | infos | ``seed``, ``day``, ``tick``, ``exhausted``, ``left_micros``; of the tick: ``spend_micros`` and events |
     | end | after the scenario's last tick every agent is truncated; nothing terminates |
+
+    **Infos.** Per agent; the tick's events are ``wins``, ``clicks`` and ``conversions``, absent after ``reset``.
 
     **Budgets.** An advertiser that has run out (less left than the reserve, or nothing) stays in ``agents``; its bid is
     forced to zero, and ``infos[agent]["exhausted"]`` is true.
@@ -62,7 +64,7 @@ class FeedAuction(ParallelEnv[str, NDArray[np.float32], NDArray[np.float32]]):
         forecaster: Forecaster | None = None,
         render_mode: str | None = None,
     ) -> None:
-        if render_mode not in (None, *self.metadata["render_modes"]):
+        if render_mode not in (None, "ansi", "rgb_array"):
             raise ValueError(f"render_mode is {render_mode!r}; allowed are 'ansi', 'rgb_array' and None")
         self.scenario = load_scenario(scenario)
         self.render_mode = render_mode
@@ -154,7 +156,9 @@ class FeedAuction(ParallelEnv[str, NDArray[np.float32], NDArray[np.float32]]):
     def _checked(self, actions: Actions) -> NDArray[np.float64]:
         if set(actions) != set(self.agents):
             missing, unknown = sorted(set(self.agents) - set(actions)), sorted(set(actions) - set(self.agents))
-            raise ValueError(f"actions lack {missing} and name unknown {unknown}; allowed is one for each of {self.agents}")
+            raise ValueError(
+                f"actions lack {missing} and name unknown {unknown}; allowed is one for each of {self.agents}"
+            )
         shape = self.action_spaces[self.agents[0]].shape
         for agent in self.agents:
             if np.shape(actions[agent]) != shape:

@@ -64,9 +64,9 @@ class MarketState:
 
 
 class Tick(NamedTuple):
-    """The record of one tick: the requests, true and predicted rates, what each slot held, and the ledger."""
+    """The record of tick ``number``: the requests, true and predicted rates, what each slot held, and the ledger."""
 
-    index: int
+    number: int
     requests: Requests
     truth: Rates
     predicted: Rates

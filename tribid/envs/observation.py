@@ -49,8 +49,12 @@ def fields(segments: int = 1) -> tuple[Field, ...]:
         Field("budget_left", 0, 1, "share of the budget not spent"),
         Field("budget_size", 0, 1, "log10(1 + budget in currency units) / 9"),
         *(Field(f"objective_{name}", 0, 1, f"1 if the objective is {name}") for name in OBJECTIVES),
-        Field("target_size", -1, 1, "log10 of the CPA target over the unit bid / 4, or of the ROAS target / 4; 0 without"),
-        Field("cpa_slack", -1, 1, "1 - CPA / target, cut; CPA counts one conversion at target on top; 0 without target"),
+        Field(
+            "target_size", -1, 1, "log10 of the CPA target over the unit bid / 4, or of the ROAS target / 4; 0 without"
+        ),
+        Field(
+            "cpa_slack", -1, 1, "1 - CPA / target, cut; CPA counts one conversion at target on top; 0 without target"
+        ),
         Field("roas_slack", -1, 1, "ROAS / target - 1, cut; counts one conversion at target on top; 0 without target"),
         Field("spend_over_plan", -1, 1, "share of budget spent minus share of traffic expected so far"),
         Field("spend_pace", -1, 1, "x / (1 + |x|) of last tick's spend over its planned spend - 1; 0 at the start"),
@@ -92,7 +96,8 @@ def observe(state: MarketState) -> NDArray[np.float32]:
     n = len(state.advertisers)
     low, high = bounds(state.world.n_segments)
     seen = np.stack([np.broadcast_to(part, (n,)) for part in parts], axis=1)
-    return np.clip(seen, low, high).astype(np.float32)
+    bounded: NDArray[np.float32] = np.clip(seen, low, high).astype(np.float32)
+    return bounded
 
 
 def market_view(state: MarketState) -> NDArray[np.float32]:

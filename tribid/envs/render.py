@@ -21,7 +21,9 @@ def spend_curves(state: MarketState, ledgers: Sequence[Ledger]) -> NDArray[np.fl
 def day_text(state: MarketState, ledgers: Sequence[Ledger]) -> str:
     """One line per advertiser: a bar of the budget spent, clicks, conversions and spend so far."""
     plan = state.day.expected_share[: state.tick].sum()
-    lines = [f"{state.scenario.name}: tick {state.tick} of {state.world.n_ticks}, {plan:.0%} of the day's traffic expected"]
+    lines = [
+        f"{state.scenario.name}: tick {state.tick} of {state.world.n_ticks}, {plan:.0%} of the day's traffic expected"
+    ]
     width = max(len(name) for name in state.advertisers.names)
     spent = spend_curves(state, ledgers)[-1]
     for i, name in enumerate(state.advertisers.names):
@@ -47,9 +49,17 @@ def day_picture(state: MarketState, ledgers: Sequence[Ledger]) -> NDArray[np.uin
     hours = np.arange(state.world.n_ticks + 1) * 24.0 / state.world.n_ticks
     curves = spend_curves(state, ledgers)
     axes.plot(hours[: len(curves)], 100 * curves, linewidth=1.0)
-    axes.plot(hours, 100 * np.concatenate([[0.0], np.cumsum(state.day.expected_share)]), "k--", linewidth=1.0, label="traffic plan")
-    axes.set(xlim=(0, 24), ylim=(0, 105), xlabel="hour of the day", ylabel="% of budget spent", title=state.scenario.name)
+    axes.plot(
+        hours,
+        100 * np.concatenate([[0.0], np.cumsum(state.day.expected_share)]),
+        "k--",
+        linewidth=1.0,
+        label="traffic plan",
+    )
+    axes.set(
+        xlim=(0, 24), ylim=(0, 105), xlabel="hour of the day", ylabel="% of budget spent", title=state.scenario.name
+    )
     axes.legend(loc="upper left")
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[:, :, :3].copy()
+    canvas.draw()  # type: ignore[no-untyped-call]
+    return np.asarray(canvas.buffer_rgba())[:, :, :3].copy()  # type: ignore[no-untyped-call]

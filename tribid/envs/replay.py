@@ -87,7 +87,7 @@ def replay_scenario(
         price = float(rows.market_price_micros.mean())
         ctr = float(rows.pctr.mean(dtype=np.float64)) if rows.pctr is not None else float(rows.click.mean())
     world = ReplayWorld(
-        log=str(Path(log).resolve()), format=format, ticks=ticks, on_bad_row=on_bad_row,  # type: ignore[arg-type]
+        log=str(Path(log).resolve()), format=format, ticks=ticks, on_bad_row=on_bad_row,
         price_unit_micros=price_unit_micros, log_sha256=log_digest(log),
     )  # fmt: skip
     campaign = Advertiser(
@@ -108,7 +108,9 @@ def _tick_edges(log: ImpressionLog, ticks: int) -> np.ndarray:
     count = len(log.click)
     if log.tick is not None:
         if log.tick.max(initial=0) >= ticks:
-            raise ValueError(f"log column tick is {log.tick.max()}; allowed is 0 to {ticks - 1} (world.ticks is {ticks})")
+            raise ValueError(
+                f"log column tick is {log.tick.max()}; allowed is 0 to {ticks - 1} (world.ticks is {ticks})"
+            )
         return np.searchsorted(log.tick, np.arange(ticks + 1))
     if log.timestamp_ms is not None:
         start, end = int(log.timestamp_ms[0]), int(log.timestamp_ms[-1]) + 1

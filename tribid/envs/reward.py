@@ -46,7 +46,8 @@ def _own(before: MarketState, after: MarketState, reward: Reward) -> NDArray[np.
 def _surplus(before: MarketState, after: MarketState, reward: Reward) -> NDArray[np.float64]:
     ledger, a = after.recent[0], before.advertisers
     value = a.money_value(ledger.counts.clicks, ledger.counts.conversions)
-    return (value - ledger.spend_micros) / a.budget_micros
+    surplus: NDArray[np.float64] = (value - ledger.spend_micros) / a.budget_micros
+    return surplus
 
 
 def _total(before: MarketState, after: MarketState, reward: Reward) -> NDArray[np.float64]:
@@ -59,7 +60,8 @@ def _mix(before: MarketState, after: MarketState, reward: Reward) -> NDArray[np.
     """MAAB's temperature-regularised credit (Wen et al., WSDM 2022): the total, shared by a softmax of the bids."""
     multipliers = after.multipliers.mean(axis=1)
     share = temperature_credit(multipliers / before.scenario.rules.max_multiplier, reward.temperature)
-    return _total(before, after, reward) * share * len(share)
+    credit: NDArray[np.float64] = _total(before, after, reward) * share * len(share)
+    return credit
 
 
 def _platform_floor(before: MarketState, after: MarketState, reward: Reward) -> NDArray[np.float64]:
@@ -67,7 +69,8 @@ def _platform_floor(before: MarketState, after: MarketState, reward: Reward) -> 
     revenue = after.recent[0].spend_micros.sum()
     budget = before.advertisers.budget_micros.sum()
     wanted = reward.revenue_floor * budget * before.day.expected_share[before.tick]
-    return _own(before, after, reward) - max(0.0, wanted - revenue) / budget
+    shortfall = float(max(0.0, wanted - revenue) / budget)
+    return _own(before, after, reward) - shortfall
 
 
 REWARDS: dict[str, RewardPart] = {

@@ -93,7 +93,9 @@ class Prediction(_Part):
     ad_calibration_spread: Spread = 0.05
     ctr_noise: Spread = 0.2
     cvr_noise: Spread = 0.3
-    knows_state: bool = Field(True, description="whether predictions know that a visit browses or buys, or average over it")
+    knows_state: bool = Field(
+        True, description="whether predictions know that a visit browses or buys, or average over it"
+    )
 
 
 class FeedWorld(_Part):
@@ -116,8 +118,7 @@ class AuctionNetWorld(_Part):
     """
 
     kind: Literal["auctionnet"] = "auctionnet"
-    seed: int = Field(0, ge=0, lt=2**63)
-    traffic: Traffic = Traffic(ticks=48, requests=500_000, session_length=1)
+    traffic: Traffic = Traffic(ticks=48, requests=500_000, session_length=1, tick_noise=0.0)
     mean_value: float = Field(5e-4, gt=0, lt=1, allow_inf_nan=False)
     shared_effect: Share = 0.0
 
@@ -139,7 +140,7 @@ class Ocpc(_Part):
 
     strategy: Literal["off", "simple", "greedy", "conversion_rank"] = "off"
     index: Literal["f1", "f2", "sigma"] = "f2"
-    bid_range: Share = 0.4
+    bid_range: float = Field(0.4, ge=0, lt=1, allow_inf_nan=False)
     alpha: Money = 1.0
 
 
@@ -159,10 +160,14 @@ class Rules(_Part):
     segments: Literal["none", "state", "cluster"] = "none"
 
     @model_validator(mode="after")
-    def _slots_fall(self) -> "Rules":
+    def _rules_fit(self) -> "Rules":
         effects = self.slot_effects
         if not effects or list(effects) != sorted(effects, reverse=True):
             raise ValueError(f"rules.slot_effects is {effects}; allowed is at least one, each from 0 to 1, not rising")
+        if self.charge == "impression" and self.ocpc.strategy != "off":
+            raise ValueError(
+                f"rules.ocpc.strategy is {self.ocpc.strategy!r}; allowed is 'off' where impressions are charged"
+            )
         return self
 
 
@@ -213,7 +218,9 @@ class GeneratedAdvertisers(_Part):
     bid_level: Positive = 1.0
     budget_share: Positive = 0.08
     budget_spread: Spread = 0.3
-    bid_form: Literal["flat", "value"] | None = Field(None, description="of everybody; left out, as the objective has it")
+    bid_form: Literal["flat", "value"] | None = Field(
+        None, description="of everybody; left out, as the objective has it"
+    )
 
 
 class Reward(_Part):
@@ -267,6 +274,8 @@ class Scenario(_Part):
             *parents, last = path.split("__")
             part = content
             for parent in parents:
+                if not isinstance(part.get(parent), dict):
+                    raise ValueError(f"no part {parent!r} in {path!r}; choose {', '.join(map(str, part))}")
                 part = part[parent]
             part[last] = value.model_dump() if isinstance(value, BaseModel) else value
         if "world__log" in changes and "world__log_sha256" not in changes:

@@ -172,9 +172,7 @@ def settle_rows(
         if gone[session[b]]:
             out.skipped[b] = True
             continue
-        decide_row(
-            law, terms, multiplier[segment[b]], left, pctr[b], pcvr[b], reserve[b], seed, day, request[b], desk
-        )
+        decide_row(law, terms, multiplier[segment[b]], left, pctr[b], pcvr[b], reserve[b], seed, day, request[b], desk)
         _observe(desk, pctr[b], pcvr[b], reserve[b], slots, counts)
         out.runner_up[b], out.runner_up_score[b] = desk.top[slots], desk.top_score[slots]
         _show_row(law, expected, desk, ctr[b], cvr[b], seed, day, request[b], b, left, counts, out)

@@ -41,7 +41,7 @@ def _check_spaces(env: ParallelEnv[str, Any, Any]) -> None:
     assert len(set(env.possible_agents)) == len(env.possible_agents), "possible_agents holds a name twice"
     for agent in env.possible_agents:
         for space in (env.observation_space(agent), env.action_space(agent)):
-            low, high = space.low, space.high  # type: ignore[attr-defined]
+            low, high = space.low, space.high
             assert np.isfinite(low).all() and np.isfinite(high).all(), f"{agent}: a space has an infinite bound"
             assert (low < high).all(), f"{agent}: a space has low >= high"
         assert env.observation_space(agent) is env.observation_space(agent), f"{agent}: observation_space is made anew"
@@ -54,7 +54,7 @@ def _actions(env: ParallelEnv[str, Any, Any], seed: int) -> Callable[[str, int, 
 
     def action(agent: str, day: int, tick: int) -> Any:
         rng = np.random.default_rng((seed, names[agent], day, tick))
-        low, high = spaces[agent].low, spaces[agent].high  # type: ignore[attr-defined]
+        low, high = spaces[agent].low, spaces[agent].high
         drawn = rng.uniform(low, high).astype(spaces[agent].dtype)
         return np.clip(drawn, low, high)
 
@@ -62,7 +62,11 @@ def _actions(env: ParallelEnv[str, Any, Any], seed: int) -> Callable[[str, int, 
 
 
 def _play(
-    env: ParallelEnv[str, Any, Any], seed: int, days: int, actions: Callable[[str, int, int], Any], reverse: bool = False
+    env: ParallelEnv[str, Any, Any],
+    seed: int,
+    days: int,
+    actions: Callable[[str, int, int], Any],
+    reverse: bool = False,
 ) -> Transcript:
     transcript: Transcript = []
     for day in range(days):
@@ -78,7 +82,9 @@ def _play(
             agents = list(env.agents)
             step = env.step(given)
             for agent, action in given.items():
-                assert np.array_equal(action, copies[agent]), f"day {day} tick {tick}: step changed the action of {agent}"
+                assert np.array_equal(action, copies[agent]), (
+                    f"day {day} tick {tick}: step changed the action of {agent}"
+                )
             _check_step(env, agents, step, day, tick)
             transcript.append(("step", *step, env.state().copy()))
             tick += 1
@@ -94,10 +100,12 @@ def _check_observations(env: ParallelEnv[str, Any, Any], observations: dict[str,
         assert isinstance(seen, np.ndarray), f"{where}: observation of {agent} is a {type(seen).__name__}"
         assert seen.dtype == space.dtype, f"{where}: observation of {agent} is {seen.dtype}, space says {space.dtype}"
         assert seen.shape == space.shape, f"{where}: observation of {agent} has shape {seen.shape}, not {space.shape}"
-        assert np.isfinite(seen).all(), f"{where}: observation of {agent} is not finite at {np.argwhere(~np.isfinite(seen))}"
-        outside = np.argwhere((seen < space.low) | (seen > space.high))  # type: ignore[attr-defined]
+        assert np.isfinite(seen).all(), (
+            f"{where}: observation of {agent} is not finite at {np.argwhere(~np.isfinite(seen))}"
+        )
+        outside = np.argwhere((seen < space.low) | (seen > space.high))
         assert len(outside) == 0, f"{where}: observation of {agent} is out of its space at {outside.tolist()}"
-    state, space = env.state(), env.state_space  # type: ignore[attr-defined]
+    state, space = env.state(), env.state_space
     assert state.dtype == space.dtype and space.contains(state), f"{where}: state() is out of state_space"
 
 
@@ -144,8 +152,8 @@ def _check_closed(make: Callable[[], ParallelEnv[str, Any, Any]], seed: int) -> 
     env.reset(seed=seed)
     quiet = env.possible_agents[0]
     while env.agents:
-        given = {agent: env.action_space(agent).high.copy() for agent in env.agents}  # type: ignore[attr-defined]
-        given[quiet] = env.action_space(quiet).low.copy()  # type: ignore[attr-defined]
+        given = {agent: env.action_space(agent).high.copy() for agent in env.agents}
+        given[quiet] = env.action_space(quiet).low.copy()
         _, _, _, _, infos = env.step(given)
         for key in ("wins", "spend_micros"):
             if key in infos[quiet]:
@@ -161,7 +169,7 @@ def _check_misuse(env: ParallelEnv[str, Any, Any]) -> None:
     lacking = {name: action for name, action in fine.items() if name != agent}
     for what, given in (
         ("an action of NaN", fine | {agent: nan}),
-        ("an action above the space", fine | {agent: space.high * 2 + 1}),  # type: ignore[attr-defined]
+        ("an action above the space", fine | {agent: space.high * 2 + 1}),
         ("an action of another shape", fine | {agent: np.zeros((*(space.shape or ()), 2), np.float32)}),
         ("a missing agent", lacking),
         ("an unknown agent", fine | {"nobody": fine[agent]}),

@@ -48,7 +48,9 @@ class FeedAuctionVecEnv(VecEnv):
         n, segments = len(opened.advertisers), opened.world.n_segments
         self.learners = np.arange(n) if learners is None else np.asarray(learners, np.int64)
         if len(self.learners) == 0 or self.learners.min() < 0 or self.learners.max() >= n:
-            raise ValueError(f"learners are {self.learners.tolist()}; allowed are one or more indices from 0 to {n - 1}")
+            raise ValueError(
+                f"learners are {self.learners.tolist()}; allowed are one or more indices from 0 to {n - 1}"
+            )
         self.rivals = rivals or SteadyCrowd(segments)
         self._first_seed, self._days = seed, days
         self._next_day = [0] * num_markets

@@ -37,11 +37,30 @@ class Day:
 class World(Protocol):
     """A source of days. Built from a scenario once; every method is a pure function of its arguments."""
 
-    advertisers: Advertisers
-    forecaster: Forecaster
-    leaving: Leaving
-    n_ticks: int
-    n_segments: int
+    @property
+    def advertisers(self) -> Advertisers:
+        """The advertisers as arrays."""
+        ...
+
+    @property
+    def forecaster(self) -> Forecaster:
+        """The platform's own predictions."""
+        ...
+
+    @property
+    def leaving(self) -> Leaving:
+        """Chance that a user leaves after a page."""
+        ...
+
+    @property
+    def n_ticks(self) -> int:
+        """Ticks of a day."""
+        ...
+
+    @property
+    def n_segments(self) -> int:
+        """User segments that a policy may act on."""
+        ...
 
     def day(self, seed: int, day: int) -> Day:
         """The plan of a day."""

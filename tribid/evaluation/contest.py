@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tribid.agents.bidder import Bidder, Lineup
-from tribid.envs.scenario import Scenario, load_scenario
+from tribid.envs.scenario import Scenario
 from tribid.envs.world import build_world
 from tribid.evaluation.day import DayRecord, play_day
 from tribid.evaluation.statistics import Interval, two_level_bootstrap, verdict
@@ -214,7 +214,9 @@ def _statement(
         else f"No winner is named: {best} has the highest score, but its interval overlaps another's."
     )
     for name, difference in differences.items():
-        verdict_ = "better than" if difference.low > 0 else "worse than" if difference.high < 0 else "not told apart from"
+        verdict_ = (
+            "better than" if difference.low > 0 else "worse than" if difference.high < 0 else "not told apart from"
+        )
         text += (
             f" {name} is {verdict_} {baseline} on the same days "
             f"({difference.point:+.3f}, 95 % interval {difference.low:+.3f} to {difference.high:+.3f})."

@@ -77,7 +77,11 @@ def _fixed_lambda(protocol: Protocol, space: BidderSpace) -> Contestant:
     }
     trained_on = {"seeds": list(_LAMBDA_SEEDS), "multipliers": {n: round(b.multiplier, 4) for n, b in bidders.items()}}  # type: ignore[attr-defined]
     return Contestant(
-        name="fixed_lambda", kind="optimal control", bidders={-1: bidders}, mapping=protocol.names, trained_on=trained_on
+        name="fixed_lambda",
+        kind="optimal control",
+        bidders={-1: bidders},
+        mapping=protocol.names,
+        trained_on=trained_on,
     )
 
 

@@ -44,8 +44,9 @@ class ReplayRow:
 class ReplayResult:
     """All bidders' rows, and two bounds in clicks.
 
-    ``bound_clicks`` is the most that any bidder could have got for the budget, had it known every price and every click;
-    ``oracle_clicks`` what the best choice by predicted click rate and known prices would have got.
+    ``bound_clicks`` is the most that any bidder could have got for the budget, had it known every price and every click.
+    ``predicted_best_clicks`` is what the choice with the highest sum of predicted click rates, prices known, really got:
+    no bound, for the clicks that came are luck.
     """
 
     scenario: Scenario
@@ -53,7 +54,7 @@ class ReplayResult:
     skipped: int
     budget: float
     bound_clicks: float
-    oracle_clicks: float
+    predicted_best_clicks: float
     rows: tuple[ReplayRow, ...]
     seconds: float
 
@@ -81,7 +82,7 @@ def evaluate_replay(
     assert log.pctr is not None
     price, click = log.market_price_micros.astype(np.float64), log.click.astype(np.float64)
     bound = dual_bound(click, price, float(budget)).value
-    oracle = float((dual_bound(log.pctr.astype(np.float64), price, float(budget)).share[:, 0] * click).sum())
+    predicted_best = float((dual_bound(log.pctr.astype(np.float64), price, float(budget)).share[:, 0] * click).sum())
     rows = tuple(_row(name, _bidder(name, scenario, stats, budget, len(click)), scenario, bound) for name in bidders)
     return ReplayResult(
         scenario=scenario,
@@ -89,7 +90,7 @@ def evaluate_replay(
         skipped=log.skipped.count,
         budget=budget / MICROS,
         bound_clicks=bound,
-        oracle_clicks=oracle,
+        predicted_best_clicks=predicted_best,
         rows=rows,
         seconds=time.perf_counter() - start,
     )

@@ -72,10 +72,11 @@ def write_report(results: dict[str, Any], out: Path, console: Console) -> None:
     """Write results.json and report.html into a folder, and print the headline table and where they are."""
     out.mkdir(parents=True, exist_ok=True)
     save_results(results, out / "results.json")
-    render_report(results, out / "report.html")
     console.print(headline_table(results))
     console.print(results["comparison"]["statement"])
-    console.print(f"wrote [bold]{out / 'results.json'}[/] and [bold]{out / 'report.html'}[/]")
+    console.print(f"wrote [bold]{out / 'results.json'}[/]")
+    render_report(results, out / "report.html")
+    console.print(f"wrote [bold]{out / 'report.html'}[/]")
 
 
 def judge_log(
@@ -112,13 +113,14 @@ def judge_log(
 def replay_table(result: ReplayResult) -> Table:
     """The replay as a table for the terminal."""
     table = Table(title=f"{result.auctions:,} logged auctions, budget {result.budget:,.4f}", title_justify="left")
-    for column in ("bidder", "clicks", "of hindsight bound", "spend", "budget used", "win rate", "cost per click", "seconds"):
-        table.add_column(column, justify="left" if column == "bidder" else "right")
+    for column in ("bidder", "clicks", "of bound", "spend", "of budget", "win rate", "a click"):
+        table.add_column(column, justify="left" if column == "bidder" else "right", overflow="fold")
     for row in result.rows:
         table.add_row(
-            row.bidder, f"{row.clicks:,.0f}", f"{row.hindsight_share:.1%}", f"{row.spend:,.6f}", f"{row.budget_use:.3%}",
-            f"{row.win_rate:.1%}", "–" if row.ecpc is None else f"{row.ecpc:.4f}", f"{row.seconds:.2f}",
+            row.bidder, f"{row.clicks:,.0f}", f"{row.hindsight_share:.1%}", f"{row.spend:,.4f}", f"{row.budget_use:.1%}",
+            f"{row.win_rate:.1%}", "–" if row.ecpc is None else f"{row.ecpc:.4f}",
         )  # fmt: skip
-    table.add_row("best by pctr and known prices", f"{result.oracle_clicks:,.1f}", "", "", "", "", "", "")
-    table.add_row("hindsight bound (clicks known)", f"{result.bound_clicks:,.1f}", "100.0%", "", "", "", "", "")
+    table.add_section()
+    table.add_row("most pctr, prices known", f"{result.predicted_best_clicks:,.1f}")
+    table.add_row("hindsight bound", f"{result.bound_clicks:,.1f}", "100.0%")
     return table

@@ -36,7 +36,9 @@ METRICS: tuple[Metric, ...] = (
     Metric("advertiser", "surplus", "currency", "more", "value minus payment, focal advertisers"),
     Metric("advertiser", "roi", "ratio", "more", "gross merchandise value / cost, focal advertisers"),
     Metric("advertiser", "over_target", "share", "less", "share of focal advertisers with a target who miss it"),
-    Metric("advertiser", "cpa_ratio", "ratio", "less", "median of cost / cost allowed by the target, focal with a target"),
+    Metric(
+        "advertiser", "cpa_ratio", "ratio", "less", "median of cost / cost allowed by the target, focal with a target"
+    ),
     Metric("advertiser", "budget_use", "share", "more", "spend / budget, focal advertisers"),
     Metric("advertiser", "exhausted_hour", "hour", None, "mean hour at which a focal budget ran out (24: not)"),
     Metric("advertiser", "hindsight_share", "share", "more", "focal value / the hindsight bound given rivals' bids"),

@@ -61,6 +61,11 @@ class Ranker:
         self._state = state
         return self.multipliers
 
+    def play_to(self, tick: int) -> None:
+        """Let the simulated day run up to ``tick``, so that budgets, books and multipliers are those of that hour."""
+        while self._state.tick < min(tick, self._world.n_ticks - 1):
+            self.refresh(market.step(self._state, self.multipliers)[0])
+
     def rank(self, request: Request) -> RankDecision:
         """Decide one page. ``ValueError`` names a user, tick or segment that the scenario does not have."""
         requests, truth = self._row(request)
@@ -71,7 +76,13 @@ class Ranker:
     def decide_rows(self, requests: Requests, predicted: Rates) -> Decision:
         """Decide requests whose predictions are given, against the budgets left; nothing is charged."""
         return decide(
-            self.scenario.rules, self._world.advertisers, self.multipliers, self.left_micros, requests, predicted, self._seed
+            self.scenario.rules,
+            self._world.advertisers,
+            self.multipliers,
+            self.left_micros,
+            requests,
+            predicted,
+            self._seed,
         )
 
     def charge(self, ad: int, amount_micros: int) -> None:
@@ -131,15 +142,12 @@ class Ranker:
         return f"priced by candidate {below}'s score"
 
 
-def _lineup(
-    scenario: Scenario, policies: str | Path | Bidder | Lineup, others: str, names: tuple[str, ...]
-) -> Lineup:
+def _lineup(scenario: Scenario, policies: str | Path | Bidder | Lineup, others: str, names: tuple[str, ...]) -> Lineup:
     if isinstance(policies, Lineup):
         return policies
     if isinstance(policies, Path) or (isinstance(policies, str) and Path(policies).is_dir()):
-        loaded, drivers = load_lineup(Path(policies))
+        loaded, drivers = load_lineup(Path(policies), space=BidderSpace.of(scenario))
         fallback = make_bidder(others, BidderSpace.of(scenario))
         return Lineup({**loaded, others: fallback}, [drivers.get(name, others) for name in names])
     bidder = make_bidder(policies, BidderSpace.of(scenario)) if isinstance(policies, str) else policies
     return Lineup.of(bidder, len(names))
-

@@ -19,7 +19,7 @@ class Request(BaseModel):
 
     request: int = Field(ge=0, lt=2**32)
     user: int = Field(ge=0)
-    tick: int = Field(0, ge=0, description="the tick of the day, whose bid multipliers apply")
+    tick: int = Field(0, ge=0, description="the tick of the day that the request comes in")
     day: int = Field(0, ge=0, lt=2**32 - 1)
     state: Literal["browsing", "buying"] = "browsing"
     segment: int | None = Field(None, ge=0)

@@ -1,0 +1,173 @@
+"""Training: who shares a policy, what a run leaves behind, and that learning pays in a market small enough to see it."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("stable_baselines3")
+
+import torch
+
+from tribid.agents.bidder import BidderSpace, Lineup
+from tribid.agents.policy_file import load_lineup
+from tribid.agents.registry import make_bidder
+from tribid.agents.seeds import train_seeds
+from tribid.agents.training import TrainingPlan, rivals_lineup, train
+from tribid.envs import market
+from tribid.envs.reward import score
+from tribid.envs.scenario import Scenario, load_scenario
+from tribid.evaluation.contest import HELD_OUT
+from tribid.evaluation.day import play_day
+from tribid.ranker import Ranker, Request
+
+TINY = load_scenario("tiny")
+QUICK = TrainingPlan(scenario=TINY, steps=160, num_markets=2, tensorboard=False)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    train_seeds(QUICK, [0], folder)
+    return folder
+
+
+def test_a_run_leaves_policies_cards_a_lineup_and_a_learning_curve(run: Path) -> None:
+    policies, mapping = load_lineup(run / "seed-0" / "policies")
+    assert list(policies) == ["shared"]
+    assert mapping == dict.fromkeys(["adv_00", "adv_01", "adv_02", "adv_03", "adv_04"], "shared")
+    card = json.loads((run / "seed-0" / "policies" / "shared.json").read_text(encoding="utf-8"))
+    assert card["scenario"]["hash"] == TINY.hash
+    assert card["training"]["algorithm"] == "ppo"
+    assert json.loads((run / "run.json").read_text(encoding="utf-8"))["seeds"] == [0]
+    learning = json.loads((run / "seed-0" / "learning.json").read_text(encoding="utf-8"))
+    assert learning[-1]["steps"] == 160
+
+
+def test_no_file_of_a_run_is_a_pickle_or_a_zip(run: Path) -> None:
+    kinds = {path.suffix for path in run.rglob("*") if path.is_file()}
+    assert kinds == {".json", ".safetensors"}
+
+
+def test_training_twice_gives_the_same_policies(tmp_path: Path, run: Path) -> None:
+    train(QUICK, tmp_path)
+    again = (tmp_path / "policies" / "shared.safetensors").read_bytes()
+    assert again == (run / "seed-0" / "policies" / "shared.safetensors").read_bytes()
+
+
+def test_another_training_seed_gives_other_policies(tmp_path: Path, run: Path) -> None:
+    trained = train(replace(QUICK, seed=1), tmp_path).policies["shared"]
+    first = load_lineup(run / "seed-0" / "policies")[0]["shared"]
+    assert not np.array_equal(trained.weights[0], first.weights[0])
+
+
+@pytest.mark.parametrize("algorithm", ["ppo", "sac"])
+def test_the_exported_policy_acts_as_the_trained_model_does(algorithm: str, tmp_path: Path) -> None:
+    from tribid.agents import training
+
+    seen: list[tuple[object, object]] = []
+    original = training.export
+
+    def watched(model: object, normal: object, **arguments: object) -> object:
+        seen.append((model, normal))
+        return original(model, normal, **arguments)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "export", watched)
+        policy = train(replace(QUICK, algorithm=algorithm), tmp_path).policies["shared"]  # type: ignore[arg-type]
+    model, normal = seen[-1]
+    rows = np.random.default_rng(0).uniform(-1, 1, (256, policy.sizes[0])).astype(np.float32)
+    expected, _ = model.predict(normal.normalize_obs(rows), deterministic=True)  # type: ignore[attr-defined]
+    np.testing.assert_allclose(policy.predict(rows)[0], expected, atol=2e-6)
+
+
+def test_policies_by_objective_have_parameters_of_their_own(tmp_path: Path) -> None:
+    trained = train(replace(QUICK, mapping="by_objective", rounds=2, steps=32, num_markets=1, warm_start=""), tmp_path)
+    assert len(trained.policies) == 5
+    assert set(trained.mapping.values()) == set(trained.policies)
+    first_layers = [policy.weights[0].tobytes() for policy in trained.policies.values()]
+    assert len(set(first_layers)) == 5
+
+
+def test_independent_policies_are_one_for_each_learner(tmp_path: Path) -> None:
+    plan = replace(QUICK, mapping="independent", learners=(1, 3), steps=16, num_markets=1, warm_start="")
+    trained = train(plan, tmp_path)
+    assert list(trained.mapping) == ["adv_01", "adv_03"]
+    assert len(set(trained.mapping.values())) == 2
+
+
+def test_ctrl_c_leaves_a_usable_run(tmp_path: Path) -> None:
+    def interrupt(done: int, total: int, latest: float | None) -> None:
+        if done >= 80:
+            raise KeyboardInterrupt
+
+    trained = train(replace(QUICK, steps=100_000), tmp_path, interrupt)
+    assert trained.interrupted
+    policies, mapping = load_lineup(tmp_path / "policies")
+    assert len(mapping) == 5
+    card = json.loads((tmp_path / "policies" / "shared.json").read_text(encoding="utf-8"))
+    assert card["training"]["interrupted"] is True
+    assert np.isfinite(policies["shared"].predict(np.zeros((1, policies["shared"].sizes[0]), np.float32))[0]).all()
+
+
+def test_a_trained_policy_answers_requests_as_it_bids_in_the_market(run: Path) -> None:
+    ranker = Ranker(TINY, run / "seed-0" / "policies", seed=3)
+    policies, mapping = load_lineup(run / "seed-0" / "policies")
+    state = market.reset(TINY, 3)
+    lineup = Lineup(policies, [mapping[name] for name in state.advertisers.names])
+    from tribid.envs.action import to_multiplier
+    from tribid.envs.observation import observe
+
+    actions, _ = lineup.act(observe(state), {})
+    np.testing.assert_array_equal(ranker.multipliers, to_multiplier(actions, TINY.rules.max_multiplier))
+    assert ranker.rank(Request(request=0, user=0)).slots
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"algorithm": "dqn"}, "no algorithm named 'dqn'; choose ppo, sac"),
+        ({"seed": 1000}, "seed is 1000; allowed is 0 to 999"),
+        ({"steps": 0}, "steps is 0"),
+        ({"num_markets": 1001}, "num_markets is 1001"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_refused(change: dict[str, object], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        replace(QUICK, **change)  # type: ignore[arg-type]
+
+
+def test_training_seeds_stay_below_the_evaluation_seeds() -> None:
+    from tribid.agents.training import SEEDS_PER_TRAINING
+
+    assert 999 * SEEDS_PER_TRAINING + SEEDS_PER_TRAINING - 1 < HELD_OUT
+
+
+def _mean_score(scenario: Scenario, lineup: Lineup, days: int = 30) -> float:
+    played = [play_day(scenario, lineup, HELD_OUT + seed) for seed in range(days)]
+    return float(np.mean([score(day.advertisers, day.total, 2.0)[0] for day in played]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algorithm", ["ppo", "sac"])
+def test_a_learner_finds_that_bidding_high_wins_an_idle_market(algorithm: str, tmp_path: Path) -> None:
+    # One learner, rivals that stay out: every click costs the reserve, so bidding is better than a start near nothing.
+    torch.manual_seed(0)
+    scenario = TINY.with_changes(rules__reserve=0.6, generated__bid_level=0.5)
+    plan = TrainingPlan(
+        scenario=scenario, algorithm=algorithm, learners=(0,), rivals=("off",), steps=12_000, num_markets=8,  # type: ignore[arg-type]
+        warm_start="fixed:0.3", tensorboard=False,
+    )  # fmt: skip
+    space, crowd = BidderSpace.of(scenario), rivals_lineup(scenario, ("off",))
+    start = make_bidder("fixed:0.3", space)
+    drivers = ["learner", *crowd.mapping[1:]]
+    learnt = train(plan, tmp_path).policies["shared"]
+    before = _mean_score(scenario, Lineup({**crowd.bidders, "learner": start}, drivers))
+    after = _mean_score(scenario, Lineup({**crowd.bidders, "learner": learnt}, drivers))
+    best = max(
+        _mean_score(scenario, Lineup({**crowd.bidders, "learner": make_bidder(f"fixed:{m}", space)}, drivers))
+        for m in (0.5, 1, 2, 4)
+    )
+    assert after > before + 0.5 * (best - before)
