@@ -32,9 +32,9 @@ def main() -> int:
     """Train, judge, rank."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenario", default="feed", help="a scenario's name or a YAML file (default: feed)")
-    parser.add_argument("--steps", type=int, default=200_000, help="advertiser-steps of training per seed")
-    parser.add_argument("--seeds", type=int, default=2, help="training seeds, side by side")
-    parser.add_argument("--days", type=int, default=30, help="held-out days that every contestant plays")
+    parser.add_argument("--steps", type=int, default=240_000, help="advertiser-steps of training per seed")
+    parser.add_argument("--seeds", type=int, default=3, help="training seeds, side by side")
+    parser.add_argument("--days", type=int, default=50, help="held-out days that every contestant plays")
     parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="where everything is written")
     options = parser.parse_args()
     console, started = Console(), time.perf_counter()

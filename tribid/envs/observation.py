@@ -5,6 +5,7 @@ Nobody's current bid is in it. How much of the auctions' outcomes it holds is th
 the mean gap between the own score and the score to beat).
 """
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -38,6 +39,7 @@ def _window_fields(window: str) -> list[Field]:
     ]
 
 
+@cache
 def fields(segments: int = 1) -> tuple[Field, ...]:
     """The observation index by index; with S user segments the last action takes S places.
 
@@ -79,10 +81,13 @@ def field_index(name: str, segments: int = 1) -> int:
     return names.index(name)
 
 
+@cache
 def bounds(segments: int = 1) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Least and largest value of each number, float32 [D]."""
+    """Least and largest value of each number, float32 [D], read-only."""
     described = fields(segments)
-    return np.array([f.low for f in described], np.float32), np.array([f.high for f in described], np.float32)
+    low, high = (np.array([getattr(f, side) for f in described], np.float32) for side in ("low", "high"))
+    low.flags.writeable = high.flags.writeable = False
+    return low, high
 
 
 def observe(state: MarketState) -> NDArray[np.float32]:
@@ -93,11 +98,11 @@ def observe(state: MarketState) -> NDArray[np.float32]:
         *(column for window in _windows(state) for column in _results(state, window)),
         *_clock(state),
     ]
-    n = len(state.advertisers)
     low, high = bounds(state.world.n_segments)
-    seen = np.stack([np.broadcast_to(part, (n,)) for part in parts], axis=1)
-    bounded: NDArray[np.float32] = np.clip(seen, low, high).astype(np.float32)
-    return bounded
+    seen = np.empty((len(state.advertisers), len(low)))
+    for place, part in enumerate(parts):
+        seen[:, place] = part
+    return np.minimum(np.maximum(seen, low), high).astype(np.float32)
 
 
 def market_view(state: MarketState) -> NDArray[np.float32]:
