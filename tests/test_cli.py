@@ -1,13 +1,16 @@
 """The command line: it does what its help says, and a mistake gets one clear line and exit status 2."""
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from tribid.agents.policy_file import load_lineup
 from tribid.cli import app
 
 RUNNER = CliRunner()
@@ -128,6 +131,22 @@ def test_every_script_says_how_it_is_used(script: str) -> None:
     )
     assert answer.returncode == 0, answer.stderr
     assert "--" in answer.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seeds", ["0", "0,1"])
+def test_ctrl_c_stops_training_and_leaves_policies_that_can_be_used(seeds: str, tmp_path: Path) -> None:
+    pytest.importorskip("stable_baselines3")
+    code = "from tribid.cli import app; app()"
+    options = ["train", "-s", "tiny", "--steps", "100000000", "--seeds", seeds, "--out", str(tmp_path)]
+    process = subprocess.Popen([sys.executable, "-c", code, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    time.sleep(25)
+    process.send_signal(signal.SIGINT)
+    text = process.communicate(timeout=120)[0].decode()
+    assert process.returncode == 130, text
+    assert "stopped early" in text
+    for seed in seeds.split(","):
+        assert load_lineup(tmp_path / f"seed-{seed}" / "policies")[0]
 
 
 @pytest.mark.slow

@@ -260,10 +260,10 @@ def test_the_kernel_takes_float32_rates_and_narrow_views():
     single, rate = pctr.astype(np.float32), pcvr.astype(np.float32)
     expected = ocpc(bids[None], single[None], rate[None], mean[None], value[None], n_slots=3)
     weight, lower, tie = single.astype(np.float64), np.empty(n, np.int64), np.empty(n)
-    scratch, picked, cap = np.empty(n), np.empty(n, bool), np.full(n, kernels.MAX_MICROS)
+    scratch, cap = np.empty((5, n)), np.full(n, kernels.MAX_MICROS)
     kernels.ocpc_row(
         kernels.OCPC_GREEDY, kernels.INDEX_F2, bids, weight, single, rate, mean, value, np.ones(n, bool), cap, 0.4, 1.0,
-        3, lower, scratch, picked, tie,
+        3, lower, scratch, tie,
     )  # fmt: skip
     assert bids.tolist() == expected.bids_micros[0].tolist() and tie.tolist() == expected.tie_break[0].tolist()
 

@@ -1,10 +1,14 @@
 """The same training under several seeds, side by side in processes of their own."""
 
 import queue
-from collections.abc import Callable, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from multiprocessing import get_context
+from multiprocessing.managers import SyncManager
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +34,12 @@ def train_seeds(
         finished = [_train_one(replace(plan, seed=seed), folder, progress) for seed in seeds]
         return all(finished)
     context = get_context("spawn")
-    with context.Manager() as manager, ProcessPoolExecutor(min(workers, len(seeds)), mp_context=context) as pool:
-        told = manager.Queue()
-        futures = [pool.submit(_train_telling, replace(plan, seed=seed), folder, told) for seed in seeds]
-        return _watch(futures, told, progress)
+    manager = SyncManager(ctx=context)
+    manager.start(_ignore_ctrl_c)
+    with manager, ProcessPoolExecutor(min(workers, len(seeds)), context, initializer=_ignore_ctrl_c) as pool:
+        told, stop = manager.Queue(), manager.Event()
+        futures = [pool.submit(_train_telling, replace(plan, seed=seed), folder, told, stop) for seed in seeds]
+        return _watch(futures, told, stop, progress)
 
 
 def describe(plan: TrainingPlan) -> dict[str, Any]:
@@ -54,21 +60,44 @@ def _train_one(plan: TrainingPlan, folder: Path, progress: SeedProgress | None) 
     return not train(plan, folder / f"seed-{plan.seed}", tell).interrupted
 
 
-def _train_telling(plan: TrainingPlan, folder: Path, told: Any) -> bool:
-    return _train_one(plan, folder, lambda *news: told.put(news))
+def _ignore_ctrl_c() -> None:
+    """The parent hears Ctrl-C and sets the event ``stop``; the others must live on to save and to report."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _watch(futures: list[Future[bool]], told: Any, progress: SeedProgress | None) -> bool:
-    interrupted = False
-    while True:
-        try:
-            if all(future.done() for future in futures) and told.empty():
-                finished = [future.result() for future in futures]
-                return all(finished) and not interrupted
-            news = told.get(timeout=0.2)
+def _train_telling(plan: TrainingPlan, folder: Path, told: Any, stop: Any) -> bool:
+    def tell(*news: Any) -> None:
+        told.put(news)
+        if stop.is_set():
+            raise KeyboardInterrupt
+
+    return _train_one(plan, folder, tell)
+
+
+def _watch(futures: list[Future[bool]], told: Any, stop: Any, progress: SeedProgress | None) -> bool:
+    with _noted_ctrl_c() as pressed:
+        while not (all(future.done() for future in futures) and told.empty()):
+            if pressed:
+                stop.set()
+            try:
+                news = told.get(timeout=0.2)
+            except queue.Empty:
+                continue
             if progress:
                 progress(*news)
-        except queue.Empty:
-            continue
-        except KeyboardInterrupt:
-            interrupted = True
+        finished = [future.result() for future in futures]
+        return all(finished)
+
+
+@contextmanager
+def _noted_ctrl_c() -> Iterator[list[int]]:
+    """A list that fills when Ctrl-C is pressed: an exception in the middle of a message would break the connection."""
+    pressed: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield pressed
+        return
+    before = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -106,8 +106,7 @@ def _ocpc_rows(
     lower: NDArray[np.int64],
     tie: NDArray[np.float64],
 ) -> None:
-    upper_score = np.empty(bids.shape[1], np.float64)
-    picked = np.empty(bids.shape[1], np.bool_)
+    scratch = np.empty((5, bids.shape[1]))
     for r in range(bids.shape[0]):
         ocpc_row(
             strategy,
@@ -124,8 +123,7 @@ def _ocpc_rows(
             alpha,
             n_slots,
             lower[r],
-            upper_score,
-            picked,
+            scratch,
             tie[r],
         )
 

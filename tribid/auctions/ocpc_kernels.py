@@ -69,68 +69,86 @@ def bounds_of_bid(bid: int, rho: float, bid_range: float, opted_in: bool) -> tup
 
 
 @njit(cache=True, error_model="numpy")
-def _index_value(index: int, pctr: float, pcvr: float, value: float, bid: float, alpha: float, boost: float) -> float:
-    if index == INDEX_F1:
-        return pctr * pcvr * value
-    if index == INDEX_F2:
-        return pctr * pcvr * value + alpha * (pctr * bid)
-    return pctr * bid * boost
+def _first_best(values: NDArray[np.float64]) -> int:
+    """The first place of the largest number that is not negative, -1 where all are.
+
+    Floats from 0 on order as their bits do, and an integer maximum is a vector instruction.
+    """
+    bits, best = values.view(np.int64), np.int64(-1)
+    for i in range(bits.shape[0]):
+        best = max(best, bits[i])
+    if best < 0:
+        return -1
+    where = 0
+    while bits[where] != best:
+        where += 1
+    return where
 
 
 @njit(cache=True, error_model="numpy")
-def _index_boost(index: int, value: float, total: float, count: int, bid_range: float) -> float:
-    """What INDEX_SIGMA multiplies eCPM by: 1 + sigma(value * count / total, 6) * bid_range."""
-    if index != INDEX_SIGMA or total <= 0.0:
-        return 1.0
-    return 1.0 + sigma_value(value * count / total, INDEX_STEEPNESS) * bid_range
-
-
-@njit(cache=True, error_model="numpy")
-def _greedy_row(
+def _index_terms(
     index: int,
     bids: NDArray[np.int64],
-    weight: NDArray[np.float64],
     pctr: NDArray[Any],
     pcvr: NDArray[Any],
     value_micros: NDArray[np.int64],
     bid_range: float,
     alpha: float,
-    n_slots: int,
-    lower: NDArray[np.int64],
-    upper_score: NDArray[np.float64],
-    picked: NDArray[np.bool_],
-    tie: NDArray[np.float64],
+    fixed: NDArray[np.float64],
+    factor: NDArray[np.float64],
 ) -> None:
+    """Every index is ``fixed + factor * (pctr * bid)``: GMV; GMV plus alpha eCPM; eCPM times 1 + sigma(.., 6) r_a."""
     n, total, count = bids.shape[0], 0.0, 0
     for i in range(n):
-        upper_score[i] = np.float64(bids[i]) * weight[i]
-        picked[i], tie[i] = False, 0.0
         if bids[i] > 0:
             count += 1
             total += np.float64(pcvr[i]) * np.float64(value_micros[i])
+    for i in range(n):
+        conversion, money = np.float64(pcvr[i]), np.float64(value_micros[i])
+        if index == INDEX_SIGMA:
+            relative = conversion * money * count / total if total > 0.0 else 1.0
+            fixed[i], factor[i] = 0.0, 1.0 + sigma_value(relative, INDEX_STEEPNESS) * bid_range
+        else:
+            fixed[i] = np.float64(pctr[i]) * conversion * money
+            factor[i] = alpha if index == INDEX_F2 else 0.0
+
+
+@njit(cache=True, error_model="numpy")
+def _greedy_row(
+    bids: NDArray[np.int64],
+    weight: NDArray[np.float64],
+    pctr: NDArray[Any],
+    n_slots: int,
+    lower: NDArray[np.int64],
+    scratch: NDArray[np.float64],
+    tie: NDArray[np.float64],
+) -> None:
+    """Algorithm 1: ``n_slots`` times the largest index among those whose upper score reaches the threshold.
+
+    Who is out, picked or without a bid, has the scores -1 and so neither sets the threshold nor reaches it.
+    """
+    upper, floor, worth, fixed, factor = scratch[0], scratch[1], scratch[2], scratch[3], scratch[4]
+    for i in range(bids.shape[0]):
+        score = np.float64(bids[i]) * weight[i]
+        upper[i] = score if score > 0.0 else -1.0
+        floor[i] = np.float64(lower[i]) * weight[i]
+        tie[i] = 0.0
     for place in range(n_slots):
-        threshold = 0.0
-        for i in range(n):
-            if not picked[i]:
-                threshold = max(threshold, np.float64(lower[i]) * weight[i])
-        best, best_value = -1, 0.0
-        for i in range(n):
-            if picked[i] or upper_score[i] < threshold or not upper_score[i] > 0.0:
-                continue
-            conversion, money = np.float64(pcvr[i]), np.float64(value_micros[i])
-            boost = _index_boost(index, conversion * money, total, count, bid_range)
-            f = _index_value(index, np.float64(pctr[i]), conversion, money, np.float64(bids[i]), alpha, boost)
-            if best < 0 or f > best_value:
-                best, best_value = i, f
+        highest = _first_best(floor)
+        threshold = floor[highest] if highest >= 0 else 0.0
+        for i in range(bids.shape[0]):
+            value = fixed[i] + factor[i] * (np.float64(pctr[i]) * np.float64(bids[i]))
+            worth[i] = value if (upper[i] >= threshold) & (upper[i] > 0.0) else -1.0
+        best = _first_best(worth)
         if best < 0:
             return
-        picked[best] = True
+        ceiling = upper[best]
         tie[best] = np.float64(n_slots - place)
-        ceiling = upper_score[best]
-        for i in range(n):
-            if not picked[i] and upper_score[i] > ceiling:
+        upper[best], floor[best] = -1.0, -1.0
+        for i in range(bids.shape[0]):
+            if upper[i] > ceiling:
                 bids[i] = min(bids[i], largest_bid_not_above(ceiling, weight[i]))
-                upper_score[i] = np.float64(bids[i]) * weight[i]
+                upper[i] = np.float64(bids[i]) * weight[i]
 
 
 @njit(cache=True, error_model="numpy")
@@ -149,15 +167,14 @@ def ocpc_row(
     alpha: float,
     n_slots: int,
     lower: NDArray[np.int64],
-    upper_score: NDArray[np.float64],
-    picked: NDArray[np.bool_],
+    scratch: NDArray[np.float64],
     tie: NDArray[np.float64],
 ) -> None:
     """Adjust one request's bids before the auction: optimised cost per click (OCPC, Zhu et al., KDD 2017, v4).
 
     All arrays are [N]. ``bids`` (micros; 0 takes no part) is rewritten in place; ``weight`` (``pctr ** squash``) too
     under OCPC_CONVERSION_RANK, where it becomes ``weight * pcvr``. ``cap`` is the most micros that a bid may become,
-    under every strategy. ``lower`` gets the least adjusted bids. ``upper_score`` and ``picked`` are scratch. ``tie``
+    under every strategy. ``lower`` gets the least adjusted bids. ``scratch`` is [5, N] of working memory. ``tie``
     is written by OCPC_GREEDY alone: ``n_slots`` for the first pick, ``n_slots - 1`` for the second, ..., 0 for
     the rest, so that ``rank_row`` keeps the pick order where scores are equal; other strategies leave it as it is.
     """
@@ -177,6 +194,5 @@ def ocpc_row(
         bids[i] = min(most, limit)
         lower[i] = min(least, limit)
     if strategy == OCPC_GREEDY:
-        _greedy_row(
-            index, bids, weight, pctr, pcvr, value_micros, bid_range, alpha, n_slots, lower, upper_score, picked, tie
-        )
+        _index_terms(index, bids, pctr, pcvr, value_micros, bid_range, alpha, scratch[3], scratch[4])
+        _greedy_row(bids, weight, pctr, n_slots, lower, scratch, tie)

@@ -47,14 +47,13 @@ class Terms(NamedTuple):
 
 
 class Desk(NamedTuple):
-    """Working memory of one request: [N] arrays, and ``top`` and ``top_score`` [K + 1], ``price`` [K]."""
+    """Working memory of one request: [N] arrays, ``ocpc`` [5, N], and ``top`` and ``top_score`` [K + 1], ``price`` [K]."""
 
     bids: NDArray[np.int64]
     weight: NDArray[np.float64]
     cap: NDArray[np.int64]
     lower: NDArray[np.int64]
-    upper_score: NDArray[np.float64]
-    picked: NDArray[np.bool_]
+    ocpc: NDArray[np.float64]
     tie: NDArray[np.float64]
     score: NDArray[np.float64]
     top: NDArray[np.int64]
@@ -104,8 +103,7 @@ def new_desk(candidates: int, slots: int) -> Desk:
         weight=np.zeros(n),
         cap=np.zeros(n, np.int64),
         lower=np.zeros(n, np.int64),
-        upper_score=np.zeros(n),
-        picked=np.zeros(n, np.bool_),
+        ocpc=np.zeros((5, n)),
         tie=np.zeros(n),
         score=np.zeros(n),
         top=np.zeros(slots + 1, np.int64),
@@ -144,7 +142,7 @@ def decide_row(
     if law.strategy != 0:
         ocpc_row(
             law.strategy, law.ocpc_index, bids, weight, pctr, pcvr, terms.mean_pcvr, terms.price_micros, terms.opted_in, cap,
-            law.bid_range, law.alpha, law.slot_effects.shape[0], desk.lower, desk.upper_score, desk.picked, tie,
+            law.bid_range, law.alpha, law.slot_effects.shape[0], desk.lower, desk.ocpc, tie,
         )  # fmt: skip
     if rank_row(bids, weight, reserve, tie, desk.score, desk.top, desk.top_score):
         for i in range(bids.shape[0]):
