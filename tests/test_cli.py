@@ -97,6 +97,7 @@ def test_a_log_is_replayed(tmp_path: Path) -> None:
         (["train", "-s", "tiny", "--algorithm", "dqn"], "'dqn' is not known; choose ppo or sac"),
         (["train", "-s", "tiny", "--seeds", "a"], "seeds holds 'a'"),
         (["report", "missing"], "cannot be read"),
+        (["train", "-s", "tiny", "--mapping", "[b]all[/b]"], "[b]all[/b]"),
         (["rank", "-s", "tiny", "--request", "{"], "request is not JSON"),
         (["rank", "-s", "tiny", "--policies", "nobody"], "no bidder named 'nobody'"),
         (["scenario", "check", "missing.yaml"], "missing.yaml cannot be read"),

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -177,7 +178,7 @@ def rank(
     ] = "pid",
     request: Annotated[
         str, typer.Option(help='JSON such as {"request": 1, "user": 42, "tick": 50}; "-" reads lines from stdin.')
-    ] = ('{"request": 1, "user": 42, "tick": 50, "state": "buying"}'),
+    ] = ('{"request": 1, "user": 42, "tick": 5, "state": "buying"}'),
     seed: Annotated[int, typer.Option(help="Names the stand-in forecaster's errors and the tie-breaks.")] = 0,
 ) -> None:
     """Answer requests with learnt policies: who is shown, at what price, and why. One JSON line per request.
@@ -287,7 +288,7 @@ def _readable_errors() -> Iterator[None]:
     try:
         yield
     except (ValueError, ImportError, OSError) as error:
-        Console(stderr=True).print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
+        Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
         Console(stderr=True).print("stopped")

@@ -75,8 +75,12 @@ def write_report(results: dict[str, Any], out: Path, console: Console) -> None:
     console.print(headline_table(results))
     console.print(results["comparison"]["statement"])
     console.print(f"wrote [bold]{out / 'results.json'}[/]")
-    render_report(results, out / "report.html")
-    console.print(f"wrote [bold]{out / 'report.html'}[/]")
+    try:
+        render_report(results, out / "report.html")
+    except ImportError as error:
+        console.print(f"no report.html: {error}", markup=False)
+    else:
+        console.print(f"wrote [bold]{out / 'report.html'}[/]")
 
 
 def judge_log(
