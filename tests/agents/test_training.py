@@ -14,8 +14,9 @@ import torch
 from tribid.agents.bidder import BidderSpace, Lineup
 from tribid.agents.policy_file import load_lineup
 from tribid.agents.registry import make_bidder
+from tribid.agents.rivals import rivals_in_turn
 from tribid.agents.seeds import train_seeds
-from tribid.agents.training import TrainingPlan, rivals_lineup, train
+from tribid.agents.training import TrainingPlan, train
 from tribid.envs import market
 from tribid.envs.reward import score
 from tribid.envs.scenario import Scenario, load_scenario
@@ -160,7 +161,7 @@ def test_a_learner_finds_that_bidding_high_wins_an_idle_market(algorithm: str, t
         scenario=scenario, algorithm=algorithm, learners=(0,), rivals=("off",), steps=12_000, num_markets=8,  # type: ignore[arg-type]
         warm_start="fixed:0.3", tensorboard=False,
     )  # fmt: skip
-    space, crowd = BidderSpace.of(scenario), rivals_lineup(scenario, ("off",))
+    space, crowd = BidderSpace.of(scenario), rivals_in_turn(("off",), scenario)
     start = make_bidder("fixed:0.3", space)
     drivers = ["learner", *crowd.mapping[1:]]
     learnt = train(plan, tmp_path).policies["shared"]

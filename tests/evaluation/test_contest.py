@@ -8,11 +8,12 @@ import pytest
 
 from tribid.agents.bidder import BidderSpace
 from tribid.agents.registry import make_bidder
+from tribid.agents.rivals import rivals_in_turn
 from tribid.envs.scenario import load_scenario
 from tribid.evaluation.contest import HELD_OUT, Contestant, Protocol, evaluate, lineup_for
 from tribid.evaluation.entries import entrant, entrants
 from tribid.evaluation.results import load_results, save_results
-from tribid.evaluation.run import chosen_advertisers, judge, rivals_in_turn
+from tribid.evaluation.run import chosen_advertisers, judge
 
 TINY = load_scenario("tiny")
 SPACE = BidderSpace.of(TINY)

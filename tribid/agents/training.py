@@ -5,7 +5,7 @@ learns in turn, round after round, while the others act as they last stood: inde
 comes out is policy files (``tribid.agents.policy_file``), never a pickle, and those files are what is evaluated.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -26,6 +26,7 @@ from tribid.agents.bidder import Bidder, BidderSpace, Lineup, policy_mapping
 from tribid.agents.network import MlpPolicy
 from tribid.agents.policy_file import save_lineup
 from tribid.agents.registry import make_bidder
+from tribid.agents.rivals import rivals_in_turn
 from tribid.agents.warm_start import imitate
 from tribid.envs.scenario import Scenario
 from tribid.envs.vector import FeedAuctionVecEnv
@@ -88,14 +89,6 @@ class Trained:
     mapping: dict[str, str]
     learning: list[dict[str, float]] = field(default_factory=list)
     interrupted: bool = False
-
-
-def rivals_lineup(scenario: Scenario, rivals: Sequence[str]) -> Lineup:
-    """Every advertiser driven by the named bidders in turn: what the learners' places are taken out of."""
-    names = build_world(scenario).advertisers.names
-    space = BidderSpace.of(scenario)
-    bidders: dict[str, Bidder] = {name: make_bidder(name, space) for name in rivals}
-    return Lineup(bidders, [rivals[i % len(rivals)] for i in range(len(names))])
 
 
 def train(plan: TrainingPlan, folder: Path, progress: Progress | None = None) -> Trained:
@@ -177,7 +170,7 @@ class _Classroom:
             for name in dict.fromkeys(drivers[who] for who in self.learners)
         }
         self.names = tuple(self.rows)
-        self.rivals = rivals_lineup(plan.scenario, plan.rivals)
+        self.rivals = rivals_in_turn(plan.rivals, plan.scenario)
         self.space = BidderSpace.of(plan.scenario)
         self.pupils: dict[str, _Pupil] = {}
         self.learning: list[dict[str, float]] = []

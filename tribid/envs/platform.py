@@ -81,11 +81,3 @@ class NoisyTruth:
         key = stream_key(seed, Stream.CVR_ERROR, requests.day)
         _disturb(key, requests.request, truth.cvr, self.cvr_bias, self._cvr_table, cvr)
         return Rates(ctr, cvr)
-
-
-class GivenPrediction:
-    """Passes the world's own rates through: for a log whose predictions were recorded, or a noise-free platform."""
-
-    def predict(self, seed: int, requests: Requests, truth: Rates) -> Rates:
-        """The rates as given."""
-        return truth

@@ -9,8 +9,7 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.table import Table
 
-from tribid.agents.bidder import BidderSpace, Lineup
-from tribid.agents.registry import make_bidder
+from tribid.agents.rivals import rivals_in_turn
 from tribid.envs.logs import read_info, read_log, write_log
 from tribid.envs.replay import replay_scenario
 from tribid.envs.scenario import Scenario
@@ -34,13 +33,6 @@ def chosen_advertisers(text: str, scenario: Scenario) -> tuple[int, ...]:
     if unknown or not wanted:
         raise ValueError(f"no advertiser named {(unknown or [text])[0]!r}; choose half, all, or of {', '.join(names)}")
     return tuple(sorted(names.index(name) for name in set(wanted)))
-
-
-def rivals_in_turn(rivals: Sequence[str], scenario: Scenario) -> Lineup:
-    """Every advertiser driven by the named bidders in turn; the judged ones' places are taken out of it."""
-    space, count = BidderSpace.of(scenario), len(build_world(scenario).advertisers)
-    bidders = {name: make_bidder(name, space) for name in rivals}
-    return Lineup(bidders, [rivals[i % len(rivals)] for i in range(count)])
 
 
 def judge(
