@@ -54,34 +54,37 @@ FIRST_PRICE = 2
 
 @njit(cache=True, error_model="numpy", forceinline=True)
 def _select_distinct(score: NDArray[np.float64], top: NDArray[Any], top_score: NDArray[np.float64]) -> bool:
-    """The best candidates, when no two of their scores are equal; False, with ``top`` unfinished, when two are.
+    """The best candidates, when their scores clearly differ; False, with ``top`` unfinished, when two may be equal.
 
     Positive floats order as their bits do, and an integer maximum is a vector instruction where a float maximum is not.
+    The lowest bits of a score give way to the candidate's place, so that a maximum tells both; scores that agree in all
+    other bits are left to ``_select_tied``.
     """
     n, places = score.shape[0], top.shape[0]
-    bits, best_bits = score.view(np.int64), top_score.view(np.int64)
-    previous, least, found = np.int64(0x7FFFFFFFFFFFFFFF), np.int64(1), 0
+    mask = np.int64(1)
+    while mask < n:
+        mask += mask
+    mask -= np.int64(1)
+    keep, bits = ~mask, score.view(np.int64)
+    previous, least, found, distinct = np.int64(0x7FFFFFFFFFFFFFFF), np.int64(1), 0, True
     for k in range(places):
         best = np.int64(0)
         for i in range(n):
-            best = max(best, bits[i] if bits[i] < previous else np.int64(0))
-        best_bits[k] = best
-        top[k] = -1
-        previous = best
+            key = (bits[i] & keep) | (mask - np.int64(i))
+            best = max(best, key if key < previous else np.int64(0))
+        top[k], top_score[k] = -1, 0.0
         if best > 0:
+            where = mask - (best & mask)
+            top[k], top_score[k] = where, score[where]
+            distinct &= (best & keep) != (previous & keep)
+            previous, least = best, best & keep
             found += 1
-            least = best
+        else:
+            previous = np.int64(0)
     reaching = np.int64(0)
     for i in range(n):
         reaching += np.int64(bits[i] >= least)
-    if reaching != found:
-        return False
-    for k in range(found):
-        where = np.int64(0)
-        for i in range(n):
-            where = max(where, np.int64(i) if bits[i] == best_bits[k] else np.int64(0))
-        top[k] = where
-    return True
+    return distinct & (reaching == found)
 
 
 @njit(cache=True, error_model="numpy")

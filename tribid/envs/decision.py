@@ -32,7 +32,6 @@ class Law(NamedTuple):
     alpha: float
     squash: float
     per_impression: bool
-    slot_effects: NDArray[np.float64]
 
 
 class Terms(NamedTuple):
@@ -86,8 +85,12 @@ def law_of(rules: Rules) -> Law:
         rules.ocpc.alpha,
         rules.squash,
         rules.charge == "impression",
-        np.array(rules.slot_effects, np.float64),
     )
+
+
+def slot_effects_of(rules: Rules) -> NDArray[np.float64]:
+    """How likely each slot is seen, [K]."""
+    return np.array(rules.slot_effects, np.float64)
 
 
 def terms_of(advertisers: Advertisers) -> Terms:
@@ -112,61 +115,96 @@ def new_desk(candidates: int, slots: int) -> Desk:
     )
 
 
-@njit(cache=True, error_model="numpy")
-def decide_row(
-    law: Law, terms: Terms, multiplier: Any, left: Any, pctr: Any, pcvr: Any, reserve: Any,
-    seed: Any, day: Any, request: Any, desk: Desk,
+@njit(cache=True, error_model="numpy", forceinline=True)
+def _bid_row(
+    per_impression: Any, bid_per_click: Any, bid_per_pcvr: Any, cap_micros: Any, multiplier: Any, segment: Any,
+    left: Any, pctr: Any, pcvr: Any, b: Any, reserve: Any, bids: Any, cap: Any, exact: Any,
 ) -> None:  # fmt: skip
-    """Decide one request in place: afterwards ``desk`` holds adjusted bids, the ranking and the prices.
+    """Each advertiser's whole-micro bid, cut to what it has left, 0 below the reserve; ``cap`` gets the cut.
 
-    ``multiplier`` [N] are the policies' multipliers for the request's segment, ``left`` [N] the budgets left in micros:
-    a bid is never above its advertiser's budget, so no charge can be.
+    Several short loops over few arrays each: those become vector instructions, one long loop does not.
     """
-    bids, weight, cap, tie = desk.bids, desk.weight, desk.cap, desk.tie
-    for i in range(bids.shape[0]):
-        bid = multiplier[i] * (terms.bid_per_click[i] + terms.bid_per_pcvr[i] * np.float64(pcvr[i]))
-        if law.per_impression:
-            bid = bid * np.float64(pctr[i])
-        cap[i] = max(np.int64(0), min(terms.cap_micros[i], left[i]))
-        whole = min(np.int64(min(bid, 9e15)), cap[i])
-        bids[i] = whole if whole >= reserve else 0
-        tie[i] = 0.0
+    n = bids.shape[0]
+    for i in range(n):
+        cap[i] = max(np.int64(0), min(cap_micros[i], left[i]))
+    for i in range(n):
+        exact[i] = bid_per_click[i] + bid_per_pcvr[i] * np.float64(pcvr[b, i])
+    for i in range(n):
+        exact[i] = multiplier[segment, i] * exact[i]
+    if per_impression:
+        for i in range(n):
+            exact[i] = exact[i] * np.float64(pctr[b, i])
+    for i in range(n):
+        limit = np.float64(cap[i])
+        exact[i] = exact[i] if exact[i] < limit else limit
+    for i in range(n):
+        whole = np.int64(exact[i])
+        bids[i] = whole if whole >= reserve else np.int64(0)
+
+
+@njit(cache=True, error_model="numpy", forceinline=True)
+def decide_row(
+    law: Law, slot_effects: Any, bid_per_click: Any, bid_per_pcvr: Any, mean_pcvr: Any, price_micros: Any,
+    opted_in: Any, cap_micros: Any, multiplier: Any, segment: Any, left: Any, pctr: Any, pcvr: Any, b: Any,
+    reserve: Any, seed: Any, day: Any, request: Any, bids: Any, weight: Any, cap: Any, lower: Any, ocpc: Any,
+    tie: Any, score: Any, top: Any, top_score: Any, price: Any,
+) -> None:  # fmt: skip
+    """Decide request ``b``: afterwards the desk's arrays hold adjusted bids, the ranking and the prices.
+
+    ``multiplier`` [S, N] are the policies' multipliers, ``left`` [N] the budgets left in micros: a bid is never above
+    its advertiser's budget, so no charge can be. The arrays come one by one, and the predictions whole with their row's
+    number: a tuple of arrays, or a row cut out, would have its references counted for every request.
+    """
+    n = bids.shape[0]
+    _bid_row(
+        law.per_impression, bid_per_click, bid_per_pcvr, cap_micros, multiplier, segment, left, pctr, pcvr, b, reserve,
+        bids, cap, score,
+    )  # fmt: skip
     if law.per_impression:
-        weight[:] = 1.0
+        for i in range(n):
+            weight[i] = 1.0
     elif law.squash == 1.0:
-        for i in range(bids.shape[0]):
-            weight[i] = np.float64(pctr[i])
+        for i in range(n):
+            weight[i] = np.float64(pctr[b, i])
     else:
-        for i in range(bids.shape[0]):
-            weight[i] = quality_weight(np.float64(pctr[i]), law.squash)
+        for i in range(n):
+            weight[i] = quality_weight(np.float64(pctr[b, i]), law.squash)
+    for i in range(n):
+        tie[i] = 0.0
     if law.strategy != 0:
         ocpc_row(
-            law.strategy, law.ocpc_index, bids, weight, pctr, pcvr, terms.mean_pcvr, terms.price_micros, terms.opted_in, cap,
-            law.bid_range, law.alpha, law.slot_effects.shape[0], desk.lower, desk.ocpc, tie,
+            law.strategy, law.ocpc_index, bids, weight, pctr[b], pcvr[b], mean_pcvr, price_micros, opted_in, cap,
+            law.bid_range, law.alpha, slot_effects.shape[0], lower, ocpc, tie,
         )  # fmt: skip
-    if rank_row(bids, weight, reserve, tie, desk.score, desk.top, desk.top_score):
-        for i in range(bids.shape[0]):
+    if rank_row(bids, weight, reserve, tie, score, top, top_score):
+        for i in range(n):
             tie[i] += unit4(seed, Stream.TIE, day, request, i)[0]
-        rank_row(bids, weight, reserve, tie, desk.score, desk.top, desk.top_score)
-    price_row(law.mechanism, bids, weight, law.slot_effects, reserve, desk.top, desk.top_score, desk.price)
+        rank_row(bids, weight, reserve, tie, score, top, top_score)
+    price_row(law.mechanism, bids, weight, slot_effects, reserve, top, top_score, price)
 
 
 @njit(cache=True, error_model="numpy")
 def _decide_rows(
-    law: Law, terms: Terms, multiplier: Any, left: Any, segment: Any, pctr: Any, pcvr: Any, reserve: Any,
-    seed: Any, day: Any, request: Any, desk: Desk, out: Decision,
+    law: Law, slot_effects: Any, terms: Terms, multiplier: Any, left: Any, segment: Any, pctr: Any, pcvr: Any,
+    reserve: Any, seed: Any, day: Any, request: Any, desk: Desk, out: Decision,
 ) -> None:  # fmt: skip
-    slots = law.slot_effects.shape[0]
+    slots = slot_effects.shape[0]
+    bid_per_click, bid_per_pcvr, mean_pcvr, price_micros, opted_in, cap_micros = terms
+    bids, weight, cap, lower, ocpc, tie, score, top, top_score, price = desk
     for b in range(pctr.shape[0]):
-        decide_row(law, terms, multiplier[segment[b]], left, pctr[b], pcvr[b], reserve[b], seed, day, request[b], desk)
+        decide_row(
+            law, slot_effects, bid_per_click, bid_per_pcvr, mean_pcvr, price_micros, opted_in, cap_micros, multiplier,
+            segment[b], left, pctr, pcvr, b, reserve[b], seed, day, request[b], bids, weight, cap, lower, ocpc, tie,
+            score, top, top_score, price,
+        )  # fmt: skip
         for k in range(slots):
-            out.winner[b, k] = desk.top[k]
-            out.price_micros[b, k] = desk.price[k]
-            out.score[b, k] = desk.top_score[k]
-        out.runner_up[b] = desk.top[slots]
-        out.runner_up_score[b] = desk.top_score[slots]
-        for i in range(desk.bids.shape[0]):
-            out.bid_micros[b, i] = desk.bids[i]
+            out.winner[b, k] = top[k]
+            out.price_micros[b, k] = price[k]
+            out.score[b, k] = top_score[k]
+        out.runner_up[b] = top[slots]
+        out.runner_up_score[b] = top_score[slots]
+        for i in range(bids.shape[0]):
+            out.bid_micros[b, i] = bids[i]
 
 
 def decide(
@@ -188,7 +226,7 @@ def decide(
         bid_micros=np.empty((count, n), np.int64),
     )
     _decide_rows(
-        law_of(rules), terms_of(advertisers), np.ascontiguousarray(multipliers.T), left_micros, requests.segment,
+        law_of(rules), slot_effects_of(rules), terms_of(advertisers), np.ascontiguousarray(multipliers.T), left_micros, requests.segment,
         predicted.ctr, predicted.cvr, requests.reserve_micros, np.uint64(seed), requests.day, requests.request,
         new_desk(n, slots), out,
     )  # fmt: skip

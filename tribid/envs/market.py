@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tribid.envs.advertisers import Advertisers
-from tribid.envs.decision import law_of, new_desk, terms_of
+from tribid.envs.decision import law_of, new_desk, slot_effects_of, terms_of
 from tribid.envs.platform import Forecaster, Rates, Requests
 from tribid.envs.scenario import Scenario
 from tribid.envs.settlement import Counts, Slots, new_counts, new_slots, settle_rows
@@ -119,7 +119,7 @@ def step(state: MarketState, multipliers: ArrayLike) -> tuple[MarketState, Tick]
     left, counts, pages = state.left_micros.copy(), new_counts(n), new_slots(count, slots)
     gone = np.zeros(int(requests.session.max(initial=-1)) + 1, np.bool_)
     settle_rows(
-        law_of(rules), terms_of(world.advertisers), world.leaving, rules.outcomes == "expected",
+        law_of(rules), slot_effects_of(rules), terms_of(world.advertisers), world.leaving, rules.outcomes == "expected",
         np.ascontiguousarray(chosen.T), left, requests.segment, requests.session, requests.reserve_micros,
         predicted.ctr, predicted.cvr, truth.ctr, truth.cvr, np.uint64(day.seed), day.day, requests.request, gone,
         new_desk(n, slots), counts, pages,

@@ -88,39 +88,47 @@ def new_slots(requests: int, slots: int) -> Slots:
     )
 
 
-@njit(cache=True, error_model="numpy")
-def _observe(desk: Desk, pctr: Any, pcvr: Any, reserve: Any, slots: int, counts: Counts) -> None:
-    to_beat = desk.top_score[slots - 1]
+@njit(cache=True, error_model="numpy", forceinline=True)
+def _observe(
+    pctr: Any, pcvr: Any, b: Any, reserve: Any, slots: Any, weight: Any, score: Any, top: Any, top_score: Any,
+    took_part: Any, gap: Any, pctr_sum: Any, pcvr_sum: Any,
+) -> None:  # fmt: skip
+    to_beat = top_score[slots - 1]
     inverse = 1.0 / to_beat if to_beat > 0.0 else np.inf
-    score = desk.score
-    for i in range(score.shape[0]):
-        counts.served[i] += 1.0
-        counts.pctr[i] += pctr[i]
-        counts.pcvr[i] += pcvr[i]
-        takes_part = score[i] > 0.0
-        counts.took_part[i] += 1.0 if takes_part else 0.0
-        counts.gap[i] += min(1.0, score[i] * inverse - 1.0) if takes_part else 0.0
+    n = score.shape[0]
+    for i in range(n):
+        pctr_sum[i] += pctr[b, i]
+    for i in range(n):
+        pcvr_sum[i] += pcvr[b, i]
+    for i in range(n):
+        took_part[i] += 1.0 if score[i] > 0.0 else 0.0
+    for i in range(n):
+        above = score[i] * inverse - 1.0
+        above = above if above < 1.0 else 1.0
+        gap[i] += above if score[i] > 0.0 else 0.0
     for k in range(slots):
-        i = desk.top[k]
+        i = top[k]
         if i >= 0:
-            rival = max(desk.top_score[slots], np.float64(reserve) * desk.weight[i])
+            rival = max(top_score[slots], np.float64(reserve) * weight[i])
             above = min(1.0, score[i] / rival - 1.0) if rival > 0.0 else 1.0
-            counts.gap[i] += above - min(1.0, score[i] * inverse - 1.0)
+            gap[i] += above - min(1.0, score[i] * inverse - 1.0)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", forceinline=True)
 def _show_row(
-    law: Law, expected: Any, desk: Desk, ctr: Any, cvr: Any, seed: Any, day: Any, request: Any, b: Any, left: Any,
-    counts: Counts, out: Slots,
+    per_impression: Any, expected: Any, slot_effects: Any, ctr: Any, cvr: Any, b: Any, seed: Any, day: Any,
+    request: Any, left: Any, top: Any, top_score: Any, price: Any, wins: Any, exposures: Any, clicks: Any,
+    conversions: Any, price_sum: Any, winner: Any, price_micros: Any, page_score: Any, exposed_: Any, clicked_: Any,
+    converted_: Any, charge_micros: Any, relevance: Any,
 ) -> None:  # fmt: skip
     """Show the winners of request ``b``: draw what the user does, charge, and write the page."""
     depth = unit4(seed, Stream.DEPTH, day, request, 0)[0]
-    for k in range(law.slot_effects.shape[0]):
-        i = desk.top[k]
+    for k in range(slot_effects.shape[0]):
+        i = top[k]
         if i < 0:
             break
-        effect = law.slot_effects[k]
-        click_rate, conversion_rate = np.float64(ctr[i]), np.float64(cvr[i])
+        effect = slot_effects[k]
+        click_rate, conversion_rate = np.float64(ctr[b, i]), np.float64(cvr[b, i])
         if expected:
             exposed, clicked = effect, effect * click_rate
             converted = clicked * conversion_rate
@@ -129,28 +137,28 @@ def _show_row(
             exposed = 1.0 if depth < effect else 0.0
             clicked = exposed if draw_click < click_rate else 0.0
             converted = clicked if draw_conversion < conversion_rate else 0.0
-        event = exposed if law.per_impression else clicked
-        charge = min(np.int64(np.floor(np.float64(desk.price[k]) * event + 0.5)), left[i])
+        event = exposed if per_impression else clicked
+        charge = min(np.int64(np.floor(np.float64(price[k]) * event + 0.5)), left[i])
         left[i] -= charge
-        counts.wins[i] += 1.0
-        counts.exposures[i] += exposed
-        counts.clicks[i] += clicked
-        counts.conversions[i] += converted
-        counts.price[i] += np.float64(desk.price[k])
-        out.winner[b, k], out.price_micros[b, k], out.score[b, k] = i, desk.price[k], desk.top_score[k]
-        out.exposed[b, k], out.clicked[b, k], out.converted[b, k] = exposed, clicked, converted
-        out.charge_micros[b, k] = charge
-        out.relevance[b] += effect * click_rate
+        wins[i] += 1.0
+        exposures[i] += exposed
+        clicks[i] += clicked
+        conversions[i] += converted
+        price_sum[i] += np.float64(price[k])
+        winner[b, k], price_micros[b, k], page_score[b, k] = i, price[k], top_score[k]
+        exposed_[b, k], clicked_[b, k], converted_[b, k] = exposed, clicked, converted
+        charge_micros[b, k] = charge
+        relevance[b] += effect * click_rate
 
 
-@njit(cache=True, error_model="numpy")
-def _leaves(law: Law, leaving: Leaving, desk: Desk, ctr: Any, draw: Any) -> Any:
+@njit(cache=True, error_model="numpy", forceinline=True)
+def _leaves(leaving: Leaving, slot_effects: Any, top: Any, ctr: Any, b: Any, draw: Any) -> Any:
     shortfall, shown = 0.0, 0.0
-    for k in range(law.slot_effects.shape[0]):
-        if desk.top[k] >= 0:
-            shown += law.slot_effects[k]
-            relative = np.float64(ctr[desk.top[k]]) / leaving.reference_ctr
-            shortfall += law.slot_effects[k] * max(0.0, 1.0 - relative)
+    for k in range(slot_effects.shape[0]):
+        if top[k] >= 0:
+            shown += slot_effects[k]
+            relative = np.float64(ctr[b, top[k]]) / leaving.reference_ctr
+            shortfall += slot_effects[k] * max(0.0, 1.0 - relative)
     chance = leaving.base
     if shown > 0.0:
         chance += leaving.irrelevance * shortfall / shown
@@ -159,25 +167,44 @@ def _leaves(law: Law, leaving: Leaving, desk: Desk, ctr: Any, draw: Any) -> Any:
 
 @njit(cache=True, error_model="numpy", nogil=True)
 def settle_rows(
-    law: Law, terms: Terms, leaving: Leaving, expected: Any, multiplier: Any, left: Any, segment: Any, session: Any,
-    reserve: Any, pctr: Any, pcvr: Any, ctr: Any, cvr: Any, seed: Any, day: Any, request: Any, gone: Any, desk: Desk,
-    counts: Counts, out: Slots,
+    law: Law, slot_effects: Any, terms: Terms, leaving: Leaving, expected: Any, multiplier: Any, left: Any,
+    segment: Any, session: Any, reserve: Any, pctr: Any, pcvr: Any, ctr: Any, cvr: Any, seed: Any, day: Any,
+    request: Any, gone: Any, desk: Desk, counts: Counts, out: Slots,
 ) -> None:  # fmt: skip
     """Settle a tick: ``left`` [A] (micros), ``gone`` [sessions], ``counts`` and ``out`` are written in place.
 
     ``multiplier`` is [S, A]; ``pctr``, ``pcvr`` are what the platform believes, ``ctr``, ``cvr`` what is true, [B, A].
     """
-    slots = law.slot_effects.shape[0]
+    slots = slot_effects.shape[0]
+    bid_per_click, bid_per_pcvr, mean_pcvr, price_micros, opted_in, cap_micros = terms
+    bids, weight, cap, lower, ocpc, tie, score, top, top_score, price = desk
+    served, took_part, wins, exposures, clicks, conversions, price_sum, gap, pctr_sum, pcvr_sum = counts
+    winner, paid, page_score, exposed, clicked, converted, charge, runner_up, runner_up_score, relevance = out[:10]
+    left_page, skipped = out.left, out.skipped
+    decided = 0
     for b in range(pctr.shape[0]):
         if gone[session[b]]:
-            out.skipped[b] = True
+            skipped[b] = True
             continue
-        decide_row(law, terms, multiplier[segment[b]], left, pctr[b], pcvr[b], reserve[b], seed, day, request[b], desk)
-        _observe(desk, pctr[b], pcvr[b], reserve[b], slots, counts)
-        out.runner_up[b], out.runner_up_score[b] = desk.top[slots], desk.top_score[slots]
-        _show_row(law, expected, desk, ctr[b], cvr[b], seed, day, request[b], b, left, counts, out)
+        decided += 1
+        decide_row(
+            law, slot_effects, bid_per_click, bid_per_pcvr, mean_pcvr, price_micros, opted_in, cap_micros, multiplier,
+            segment[b], left, pctr, pcvr, b, reserve[b], seed, day, request[b], bids, weight, cap, lower, ocpc, tie,
+            score, top, top_score, price,
+        )  # fmt: skip
+        _observe(
+            pctr, pcvr, b, reserve[b], slots, weight, score, top, top_score, took_part, gap, pctr_sum, pcvr_sum
+        )  # fmt: skip
+        runner_up[b], runner_up_score[b] = top[slots], top_score[slots]
+        _show_row(
+            law.per_impression, expected, slot_effects, ctr, cvr, b, seed, day, request[b], left, top, top_score, price,
+            wins, exposures, clicks, conversions, price_sum, winner, paid, page_score, exposed, clicked, converted,
+            charge, relevance,
+        )  # fmt: skip
         if leaving.base > 0.0 or leaving.irrelevance > 0.0:
             draw = unit4(seed, Stream.LEAVE, day, request[b], 0)[0]
-            if _leaves(law, leaving, desk, ctr[b], draw):
-                out.left[b] = True
+            if _leaves(leaving, slot_effects, top, ctr, b, draw):
+                left_page[b] = True
                 gone[session[b]] = True
+    for i in range(served.shape[0]):
+        served[i] += decided
