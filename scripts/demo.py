@@ -10,6 +10,7 @@ answer one request through the ranker, and prints the headline table.
 
 import argparse
 import json
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -40,6 +41,7 @@ def main() -> int:
     console, started = Console(), time.perf_counter()
     scenario = load_scenario(options.scenario)
     run = options.out / "ppo"
+    shutil.rmtree(run, ignore_errors=True)
 
     console.rule(f"1. Train {options.seeds} policies on {scenario.name}, from PID's example on")
     plan = TrainingPlan(

@@ -1,11 +1,18 @@
 """What every test shares: repeatable hypothesis runs, and real logs where the machine has them."""
 
+import hashlib
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 PROJECT = Path(__file__).resolve().parents[1]
+
+# numba looks at the file of a cached function alone, not at what that function calls: a cache for each state of the code.
+_SOURCES = sorted((PROJECT / "tribid").rglob("*.py"))
+_STATE = hashlib.sha256(b"".join(path.read_bytes() for path in _SOURCES)).hexdigest()[:16]
+os.environ.setdefault("NUMBA_CACHE_DIR", str(PROJECT / ".numba_cache" / _STATE))
 
 # The same examples in every run and no time limit per example: a failure in CI is a failure at your desk.
 settings.register_profile("repeatable", derandomize=True, deadline=None)

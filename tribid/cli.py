@@ -47,6 +47,7 @@ Scenario_ = Annotated[
 ]
 Rivals = Annotated[str, typer.Option(help="Bidders of the advertisers that are not judged, in turn, comma-separated.")]
 RIVALS = "pid,dual_pacing,truthful"
+BIDDERS = "pid,truthful,fixed_lambda,dual_pacing"
 
 
 @app.callback(invoke_without_command=True)
@@ -107,7 +108,7 @@ def evaluate(
         typer.Option(
             help="Contestants, comma-separated: off, random, truthful, fixed:M, fixed_lambda, pid, dual_pacing, run folders."
         ),
-    ] = "pid,truthful,fixed_lambda,dual_pacing",
+    ] = "",
     focal: Annotated[
         str, typer.Option(help="Who is judged: half, all, or names; with a run's policies, its learners.")
     ] = "half",
@@ -138,18 +139,13 @@ def evaluate(
     """
     with _readable_errors():
         if replay is not None:
-            names = (
-                ("linear", "fixed_lambda", "pid", "dual_pacing")
-                if bidders.startswith("pid,truthful")
-                else _names(bidders)
-            )
-            _evaluate_log(replay, names, info, train_log, budget_share, log_format, on_bad_row, out)
+            _evaluate_log(replay, _names(bidders), info, train_log, budget_share, log_format, on_bad_row, out)
             return
         from tribid.evaluation.run import judge, write_report
 
         with progress_bar("days played") as tell:
             results = judge(
-                load_scenario(scenario), _names(bidders), focal=focal, rivals=_names(rivals),
+                load_scenario(scenario), _names(bidders or BIDDERS), focal=focal, rivals=_names(rivals),
                 eval_seeds=range(first_seed, first_seed + days), workers=workers, progress=tell,
             )  # fmt: skip
         write_report(results, out, console)
@@ -256,7 +252,9 @@ def _evaluate_log(
     write_json(out / "replay.json", result.as_data())
     console.print(replay_table(result))
     if result.skipped:
-        console.print(f"{result.skipped} bad rows were left out")
+        console.print(f"{result.skipped} bad rows were left out, such as:")
+        for reason in result.skipped_reasons:
+            console.print(f"  {reason}", markup=False, highlight=False)
     console.print(f"wrote [bold]{out / 'replay.json'}[/] ({time.perf_counter() - started:.1f} s)")
 
 

@@ -140,10 +140,30 @@ def test_a_plan_that_cannot_be_is_refused(change: dict[str, object], told: str) 
         replace(QUICK, **change)  # type: ignore[arg-type]
 
 
-def test_training_seeds_stay_below_the_evaluation_seeds() -> None:
-    from tribid.agents.training import SEEDS_PER_TRAINING
+@pytest.mark.parametrize("algorithm", ["ppo", "sac"])
+def test_each_training_seed_has_market_seeds_of_its_own_below_the_evaluation_seeds(
+    algorithm: str, tmp_path: Path
+) -> None:
+    met: dict[int, set[int]] = {}
+    original = market.reset
+    for seed in (0, 1, 999):
+        with pytest.MonkeyPatch.context() as patch:
+            seen = met.setdefault(seed, set())
+            patch.setattr(market, "reset", lambda scenario, seed, *rest, _seen=seen, **kw: (
+                _seen.add(seed), original(scenario, seed, *rest, **kw)
+            )[1])  # fmt: skip
+            train(replace(QUICK, seed=seed, algorithm=algorithm), tmp_path / str(seed))  # type: ignore[arg-type]
+        assert met[seed] == {1000 * seed, 1000 * seed + 1}
+    assert max(met[999]) < HELD_OUT
 
-    assert 999 * SEEDS_PER_TRAINING + SEEDS_PER_TRAINING - 1 < HELD_OUT
+
+def test_a_folder_that_holds_another_training_is_refused_and_left_as_it_is(tmp_path: Path, run: Path) -> None:
+    before = (run / "run.json").read_bytes()
+    with pytest.raises(ValueError, match=r"holds another training .its algorithm differ.*choose another folder"):
+        train_seeds(replace(QUICK, algorithm="sac"), [5], run)
+    with pytest.raises(ValueError, match="foo"):
+        train_seeds(replace(QUICK, mapping="foo"), [9], run)
+    assert (run / "run.json").read_bytes() == before
 
 
 def _mean_score(scenario: Scenario, lineup: Lineup, days: int = 30) -> float:

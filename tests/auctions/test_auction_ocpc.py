@@ -90,6 +90,7 @@ def test_kernel_equals_reference(strategy, index, coarse):
             "alpha": float(rng.choice([0.0, 1.0, 3.0])),
             "opted_in": rng.random(arrays[0].shape) < 0.7,
             "cap_micros": rng.integers(0, 2 * most, arrays[0].shape) if rng.random() < 0.5 else None,
+            "reserve_micros": int(rng.integers(0, most)) if rng.random() < 0.5 else 0,
             "tie_break": rng.random(arrays[0].shape),
         }
         fast = ocpc(*arrays, n_slots=slots, strategy=strategy, index=index, **options)
@@ -262,7 +263,7 @@ def test_the_kernel_takes_float32_rates_and_narrow_views():
     weight, lower, tie = single.astype(np.float64), np.empty(n, np.int64), np.empty(n)
     scratch, cap = np.empty((5, n)), np.full(n, kernels.MAX_MICROS)
     kernels.ocpc_row(
-        kernels.OCPC_GREEDY, kernels.INDEX_F2, bids, weight, single, rate, mean, value, np.ones(n, bool), cap, 0.4, 1.0,
+        kernels.OCPC_GREEDY, kernels.INDEX_F2, bids, weight, single, rate, mean, value, np.ones(n, bool), cap, 0, 0.4, 1.0,
         3, lower, scratch, tie,
     )  # fmt: skip
     assert bids.tolist() == expected.bids_micros[0].tolist() and tie.tolist() == expected.tie_break[0].tolist()
@@ -328,3 +329,16 @@ def test_malformed_input_is_refused_by_name(field, value, message):
 def test_helpers_refuse_what_has_no_meaning(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("strategy", ["simple", "greedy"])
+@pytest.mark.parametrize("index", ["f1", "f2", "sigma"])
+def test_a_bid_that_meets_the_reserve_is_never_lowered_below_it(strategy: str, index: str) -> None:
+    # Both converts badly, so both bids would fall by up to 40 %: below the reserve, and out of the auction.
+    result = ocpc(
+        [[60_000, 80_000, 40_000]], [[0.05, 0.05, 0.05]], [[0.001] * 3], [[0.02] * 3], [[9] * 3],
+        n_slots=2, strategy=strategy, index=index, reserve_micros=50_000,
+    )  # fmt: skip
+    assert (result.bids_micros[0, :2] >= 50_000).all()
+    assert (result.lower_micros[0, :2] >= 50_000).all()
+    assert result.bids_micros[0, 2] <= 40_000

@@ -31,8 +31,11 @@ MALFORMED = {
     "unknown auction": ("name: x\nrules: {auction: gps}", ("rules.auction", "'gps'", "'first_price', 'gsp' or 'vcg'")),
     "NaN money": (LISTED + "{name: a, budget: .nan}", ("advertisers.0.budget", "nan", "finite")),
     "infinite money": (LISTED + "{name: a, budget: .inf}", ("advertisers.0.budget", "inf", "finite")),
-    "negative money": (LISTED + "{name: a, budget: -1}", ("advertisers.0.budget", "-1", "greater than 0")),
-    "no money": (LISTED + "{name: a, budget: 0}", ("advertisers.0.budget", "0", "greater than 0")),
+    "negative money": (
+        LISTED + "{name: a, budget: -1}",
+        ("advertisers.0.budget", "-1", "greater than or equal to"),
+    ),
+    "no money": (LISTED + "{name: a, budget: 0}", ("advertisers.0.budget", "0", "greater than or equal to")),
     "too much money": (
         LISTED + "{name: a, budget: 1.0e+12}",
         ("advertisers.0.budget", "less than or equal to 1000000000"),

@@ -171,7 +171,7 @@ def test_actions_that_are_not_finite_are_refused() -> None:
     batch.reset()
     actions = np.zeros((10, 1), np.float32)
     actions[7] = np.nan
-    with pytest.raises(ValueError, match="an action of market 1 is not finite"):
+    with pytest.raises(ValueError, match="action of row 7 is nan; allowed is a number from -1 to 1"):
         batch.step(actions)
 
 

@@ -57,8 +57,10 @@ def test_a_bad_row_stops_the_run_or_is_left_out_and_counted(tmp_path: Path) -> N
 
 
 def test_fixed_lambda_is_left_out_without_training_prices(tmp_path: Path) -> None:
-    result = judge_log(_write_log(tmp_path / "small.txt"), ("linear", "fixed_lambda"))
-    assert [row.bidder for row in result.rows] == ["linear"]
+    log = _write_log(tmp_path / "small.txt")
+    assert [row.bidder for row in judge_log(log, ()).rows] == ["linear", "pid", "dual_pacing"]
+    with pytest.raises(ValueError, match="fixed_lambda needs the training period's statistics; give --info"):
+        judge_log(log, ("fixed_lambda",))
 
 
 def test_a_log_without_predictions_is_judged_after_fitting_them(shared_data: Path) -> None:

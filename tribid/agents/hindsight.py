@@ -132,6 +132,8 @@ def slot_options(
     per_impression = rules.charge == "impression"
     pctr = tick.predicted.ctr[came, advertiser].astype(np.float64)
     weight = np.ones(len(pctr)) if per_impression else quality_weights(pctr[:, None], rules.squash)[:, 0]
+    if rules.ocpc.strategy == "conversion_rank":
+        weight = weight * tick.predicted.cvr[came, advertiser].astype(np.float64)
     to_beat = _rival_scores(tick, advertiser)[came] / np.maximum(weight, 1e-300)[:, None]
     price = np.maximum(to_beat, tick.requests.reserve_micros[came][:, None])
     charged = price * effect

@@ -12,8 +12,11 @@ from multiprocessing.managers import SyncManager
 from pathlib import Path
 from typing import Any
 
+from tribid.agents.bidder import policy_mapping
+from tribid.agents.rivals import rivals_in_turn
 from tribid.agents.training import TrainingPlan, train
-from tribid.files import write_json
+from tribid.envs.world import build_world
+from tribid.files import read_json, write_json
 
 SeedProgress = Callable[[int, int, int, float | None], None]
 """Called with the training seed, the steps done, the total, and the latest mean score of a day."""
@@ -28,8 +31,9 @@ def train_seeds(
     """
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds are {list(seeds)}; allowed is one or more, each once")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "run.json", describe(plan) | {"seeds": list(seeds)})
+    policy_mapping(plan.mapping, build_world(plan.scenario).advertisers)
+    rivals_in_turn([*plan.rivals, *([plan.warm_start] if plan.warm_start else [])], plan.scenario)
+    _begin_run(plan, seeds, folder)
     if workers == 1 or len(seeds) == 1:
         finished = [_train_one(replace(plan, seed=seed), folder, progress) for seed in seeds]
         return all(finished)
@@ -40,6 +44,20 @@ def train_seeds(
         told, stop = manager.Queue(), manager.Event()
         futures = [pool.submit(_train_telling, replace(plan, seed=seed), folder, told, stop) for seed in seeds]
         return _watch(futures, told, stop, progress)
+
+
+def _begin_run(plan: TrainingPlan, seeds: Sequence[int], folder: Path) -> None:
+    """Write run.json; a folder that holds another training is refused, further seeds of the same one are added."""
+    card, before = describe(plan), folder / "run.json"
+    trained: set[int] = set()
+    if before.is_file():
+        kept = read_json(before)
+        trained = set(kept.pop("seeds", []))
+        other = sorted(key for key in card.keys() | kept.keys() if card.get(key) != kept.get(key))
+        if other:
+            raise ValueError(f"{folder} holds another training (its {', '.join(other)} differ); choose another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(before, card | {"seeds": sorted(trained | set(seeds))})
 
 
 def describe(plan: TrainingPlan) -> dict[str, Any]:

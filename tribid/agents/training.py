@@ -137,6 +137,10 @@ class _DayEndsTheReturn(VecEnvWrapper):
     worth would only add noise.
     """
 
+    def seed(self, seed: int | None = None) -> list[int | None]:
+        """The model's seed is for its own draws: the markets keep the seeds that the plan gave them."""
+        return [None] * self.num_envs
+
     def reset(self) -> Any:
         return self.venv.reset()
 

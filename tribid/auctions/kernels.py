@@ -84,7 +84,7 @@ def _select_distinct(score: NDArray[np.float64], top: NDArray[Any], top_score: N
     reaching = np.int64(0)
     for i in range(n):
         reaching += np.int64(bits[i] >= least)
-    return distinct & (reaching == found)
+    return bool(distinct & (reaching == found))
 
 
 @njit(cache=True, error_model="numpy")

@@ -100,6 +100,7 @@ def _ocpc_rows(
     value_micros: NDArray[np.int64],
     opted_in: NDArray[np.bool_],
     cap: NDArray[np.int64],
+    reserve: int,
     bid_range: float,
     alpha: float,
     n_slots: int,
@@ -119,6 +120,7 @@ def _ocpc_rows(
             value_micros[r],
             opted_in[r],
             cap[r],
+            reserve,
             bid_range,
             alpha,
             n_slots,
@@ -202,6 +204,7 @@ def ocpc(
     alpha: float = 1.0,
     opted_in: ArrayLike | None = None,
     cap_micros: ArrayLike | None = None,
+    reserve_micros: int = 0,
     tie_break: ArrayLike | None = None,
 ) -> OcpcResult:
     """Adjust the bids of a batch of requests before their auction.
@@ -223,6 +226,7 @@ def ocpc(
         alpha: weight of eCPM in index "f2".
         opted_in: bool [B, N]; everyone when left out.
         cap_micros: the most a bid may become, integers [B, N], such as the budget left; it binds the bounds too.
+        reserve_micros: the auction's reserve per click; a bid that meets it is never lowered below it.
         tie_break: draws [B, N] handed on to the auction; "greedy" replaces them by its pick order.
 
     Raises:
@@ -248,11 +252,12 @@ def ocpc(
     cap = checked_micros(
         "cap_micros", np.full(bids.shape, MAX_MICROS) if cap_micros is None else cap_micros, bids.shape
     )
+    reserve = int(checked_micros("reserve_micros", reserve_micros, ()))
     draws = np.zeros(bids.shape) if tie_break is None else tie_break
     tie = checked_reals("tie_break", draws, bids.shape, least=-math.inf, most=math.inf)
     numbers = _checked_range(bid_range), float(checked_reals("alpha", alpha, ()))
     weight, lower = clicks.copy(), np.empty_like(bids)
-    _ocpc_rows(*codes, bids, weight, clicks, rates, means, worth, opted, cap, *numbers, slots, lower, tie)
+    _ocpc_rows(*codes, bids, weight, clicks, rates, means, worth, opted, cap, reserve, *numbers, slots, lower, tie)
     upper = np.minimum(bounds.upper_micros, cap) if strategy == "greedy" else bids.copy()
     return OcpcResult(bids, weight, tie, lower, upper)
 

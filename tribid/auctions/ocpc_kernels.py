@@ -163,6 +163,7 @@ def ocpc_row(
     value_micros: NDArray[np.int64],
     opted_in: NDArray[np.bool_],
     cap: NDArray[np.int64],
+    reserve: int,
     bid_range: float,
     alpha: float,
     n_slots: int,
@@ -174,9 +175,10 @@ def ocpc_row(
 
     All arrays are [N]. ``bids`` (micros; 0 takes no part) is rewritten in place; ``weight`` (``pctr ** squash``) too
     under OCPC_CONVERSION_RANK, where it becomes ``weight * pcvr``. ``cap`` is the most micros that a bid may become,
-    under every strategy. ``lower`` gets the least adjusted bids. ``scratch`` is [5, N] of working memory. ``tie``
-    is written by OCPC_GREEDY alone: ``n_slots`` for the first pick, ``n_slots - 1`` for the second, ..., 0 for
-    the rest, so that ``rank_row`` keeps the pick order where scores are equal; other strategies leave it as it is.
+    under every strategy. A bid that meets ``reserve`` is never lowered below it. ``lower`` gets the least adjusted
+    bids. ``scratch`` is [5, N] of working memory. ``tie`` is written by OCPC_GREEDY alone: ``n_slots`` for the first
+    pick, ``n_slots - 1`` for the second, ..., 0 for the rest, so that ``rank_row`` keeps the pick order where scores
+    are equal; other strategies leave it as it is.
     """
     for i in range(bids.shape[0]):
         bid, limit = bids[i], cap[i]
@@ -191,6 +193,8 @@ def ocpc_row(
             least = most
         elif strategy == OCPC_CONVERSION_RANK:
             weight[i] = weight[i] * np.float64(pcvr[i])
+        if bid >= reserve:
+            least, most = max(least, reserve), max(most, reserve)
         bids[i] = min(most, limit)
         lower[i] = min(least, limit)
     if strategy == OCPC_GREEDY:

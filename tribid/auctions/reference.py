@@ -231,6 +231,7 @@ def ocpc_reference(
     alpha: float = 1.0,
     opted_in: ArrayLike | None = None,
     cap_micros: ArrayLike | None = None,
+    reserve_micros: int = 0,
     tie_break: ArrayLike | None = None,
 ) -> OcpcResult:
     """``tribid.auctions.ocpc``, plainly.
@@ -255,6 +256,8 @@ def ocpc_reference(
             lower[r, i] = upper[r, i] = max(1, math.floor(min(tilted, float(MAX_MICROS))))
     if strategy == "conversion_rank":
         quality = clicks * rates
+    lower = np.where(bids >= reserve_micros, np.maximum(lower, reserve_micros), lower)
+    upper = np.where(bids >= reserve_micros, np.maximum(upper, reserve_micros), upper)
     lower, upper = np.minimum(lower, cap), np.minimum(upper, cap)
     adjusted = upper.copy()
     for r in range(len(bids) if strategy == "greedy" else 0):

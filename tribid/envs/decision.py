@@ -173,7 +173,7 @@ def decide_row(
         tie[i] = 0.0
     if law.strategy != 0:
         ocpc_row(
-            law.strategy, law.ocpc_index, bids, weight, pctr[b], pcvr[b], mean_pcvr, price_micros, opted_in, cap,
+            law.strategy, law.ocpc_index, bids, weight, pctr[b], pcvr[b], mean_pcvr, price_micros, opted_in, cap, reserve,
             law.bid_range, law.alpha, slot_effects.shape[0], lower, ocpc, tie,
         )  # fmt: skip
     if rank_row(bids, weight, reserve, tie, score, top, top_score):
@@ -226,7 +226,8 @@ def decide(
         bid_micros=np.empty((count, n), np.int64),
     )
     _decide_rows(
-        law_of(rules), slot_effects_of(rules), terms_of(advertisers), np.ascontiguousarray(multipliers.T), left_micros, requests.segment,
+        law_of(rules), slot_effects_of(rules), terms_of(advertisers), np.ascontiguousarray(multipliers.T),
+        left_micros, requests.segment,
         predicted.ctr, predicted.cvr, requests.reserve_micros, np.uint64(seed), requests.day, requests.request,
         new_desk(n, slots), out,
     )  # fmt: skip

@@ -41,7 +41,8 @@ class FeedAuction(ParallelEnv[str, NDArray[np.float32], NDArray[np.float32]]):
     | infos | ``seed``, ``day``, ``tick``, ``exhausted``, ``left_micros``; of the tick: ``spend_micros`` and events |
     | end | after the scenario's last tick every agent is truncated; nothing terminates |
 
-    **Infos.** Per agent; the tick's events are ``wins``, ``clicks`` and ``conversions``, absent after ``reset``.
+    **Infos.** Per agent; the tick's events are ``clicks``, ``conversions`` and, unless ``rules.feedback`` is none,
+    ``wins``; absent after ``reset``.
 
     **Budgets.** An advertiser that has run out (less left than the reserve, or nothing) stays in ``agents``; its bid is
     forced to zero, and ``infos[agent]["exhausted"]`` is true.
@@ -182,10 +183,11 @@ class FeedAuction(ParallelEnv[str, NDArray[np.float32], NDArray[np.float32]]):
                 counts = ledger.counts
                 infos[agent] |= {
                     "spend_micros": int(ledger.spend_micros[i]),
-                    "wins": float(counts.wins[i]),
                     "clicks": float(counts.clicks[i]),
                     "conversions": float(counts.conversions[i]),
                 }
+                if self.scenario.rules.feedback != "none":
+                    infos[agent]["wins"] = float(counts.wins[i])
         return infos
 
 

@@ -115,6 +115,8 @@ def step(state: MarketState, multipliers: ArrayLike) -> tuple[MarketState, Tick]
     world, rules, day = state.world, state.scenario.rules, state.day
     requests, truth = world.arrivals(day, state.tick)
     predicted = state.forecaster.predict(day.seed, requests, truth)
+    if state.forecaster is not world.forecaster:
+        predicted = checked_rates(predicted, truth)
     n, count, slots = len(world.advertisers), len(requests.request), len(rules.slot_effects)
     left, counts, pages = state.left_micros.copy(), new_counts(n), new_slots(count, slots)
     gone = np.zeros(int(requests.session.max(initial=-1)) + 1, np.bool_)
@@ -134,6 +136,23 @@ def step(state: MarketState, multipliers: ArrayLike) -> tuple[MarketState, Tick]
         total=state.total + ledger,
     )
     return after, Tick(state.tick, requests, truth, predicted, pages, ledger, chosen)
+
+
+def checked_rates(predicted: Rates, like: Rates) -> Rates:
+    """A foreign forecaster's answer as float32 [B, A] in [0, 1], or the error that names the rate and what is allowed."""
+    checked = []
+    for name, rates, wanted in zip(Rates._fields, predicted, like, strict=True):
+        given = np.asarray(rates)
+        if given.shape != wanted.shape or given.dtype.kind != "f":
+            raise ValueError(
+                f"predicted {name} is {given.dtype} of shape {given.shape}; allowed is float32 {wanted.shape}"
+            )
+        wrong = np.argwhere(~((given >= 0) & (given <= 1)))
+        if len(wrong):
+            row, ad = wrong[0]
+            raise ValueError(f"predicted {name} of row {row}, ad {ad} is {given[row, ad]}; allowed is 0 to 1")
+        checked.append(np.ascontiguousarray(given, np.float32))
+    return Rates(*checked)
 
 
 def checked_multipliers(multipliers: ArrayLike, state: MarketState) -> NDArray[np.float64]:

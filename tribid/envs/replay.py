@@ -48,14 +48,18 @@ class Replay:
         n = len(scenario.advertisers)
         self.leaving = Leaving(0.0, 0.0, 1.0)
         self.forecaster = _LoggedPrediction(log, n)
-        means = (np.full(n, rates.mean(dtype=np.float64)) for rates in (log.pctr, log.pcvr))
-        self.advertisers = advertiser_arrays(scenario.advertisers, scenario.rules, *means)
         self._edges = _tick_edges(log, config.ticks)
+        first = slice(0, max(1, int(self._edges[1])))
+        means = (np.full(n, rates[first].mean(dtype=np.float64)) for rates in (log.pctr, log.pcvr))
+        self.advertisers = advertiser_arrays(scenario.advertisers, scenario.rules, *means)
 
     def day(self, seed: int, day: int) -> Day:
-        """The log's rows cut into ticks: by its tick column, by its timestamps, or into equal parts."""
+        """The log's rows cut into ticks: by its tick column, by its timestamps, or into equal parts.
+
+        The expected traffic is the same in every tick: the log's own counts are the day's future.
+        """
         counts = np.diff(self._edges)
-        return Day(seed, day, counts, self._edges[:-1], counts / counts.sum())
+        return Day(seed, day, counts, self._edges[:-1], np.full(self.n_ticks, 1.0 / self.n_ticks))
 
     def arrivals(self, day: Day, tick: int) -> Arrivals:
         """The rows of a tick; true rates are the logged outcomes, 0 or 1."""

@@ -25,11 +25,27 @@ OBJECTIVES: tuple[Objective, ...] = ("max_clicks", "max_conversions", "max_gmv",
 Money = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Spread = Annotated[float, Field(ge=0, le=3, allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
+Positive = Annotated[float, Field(ge=1e-6, le=1e9, allow_inf_nan=False)]
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, given: Any) -> Any:
+        """YAML reads yes, no, on and off as true and false: ``strategy: off`` is meant, ``ticks: yes`` is not."""
+        if not isinstance(given, dict):
+            return given
+        meant = dict(given)
+        for name, value in given.items():
+            if isinstance(value, bool) and name in cls.model_fields:
+                takes = cls.model_fields[name].annotation
+                if value is False and "off" in getattr(takes, "__args__", ()):
+                    meant[name] = "off"
+                elif takes not in (bool, bool | None):
+                    raise ValueError(f"{name} is {value}; allowed is what the field says, not true or false")
+        return meant
 
 
 class Traffic(_Part):
@@ -149,7 +165,7 @@ class Rules(_Part):
 
     auction: Literal["first_price", "gsp", "vcg"] = "gsp"
     slot_effects: tuple[Share, ...] = (1.0, 0.7, 0.5)
-    reserve: Money = 0.0
+    reserve: Money = Field(0.0, description="0, or at least one micro (0.000001)")
     squash: float = Field(1.0, ge=0, le=4, allow_inf_nan=False)
     charge: Literal["click", "impression"] = "click"
     ocpc: Ocpc = Ocpc()
@@ -164,6 +180,8 @@ class Rules(_Part):
         effects = self.slot_effects
         if not effects or list(effects) != sorted(effects, reverse=True):
             raise ValueError(f"rules.slot_effects is {effects}; allowed is at least one, each from 0 to 1, not rising")
+        if 0 < self.reserve < 1 / MICROS:
+            raise ValueError(f"rules.reserve is {self.reserve}; allowed is 0, or from 0.000001 on")
         if self.charge == "impression" and self.ocpc.strategy != "off":
             raise ValueError(
                 f"rules.ocpc.strategy is {self.ocpc.strategy!r}; allowed is 'off' where impressions are charged"
@@ -183,10 +201,10 @@ class Advertiser(_Part):
     objective: Objective = "max_conversions"
     budget: Positive = 100.0
     base_bid: Positive = 1.0
-    category: int = Field(0, ge=0)
+    category: int = Field(0, ge=0, lt=1_000_000)
     price: Positive = 100.0
     target_cpa: Positive | None = None
-    target_roas: Positive | None = None
+    target_roas: Annotated[float, Field(ge=1e-3, le=1e6, allow_inf_nan=False)] | None = None
     bid_form: Literal["flat", "value"] | None = None
     ocpc: bool | None = Field(None, description="opted in to OCPC; left out, every flat bidder is")
 
@@ -330,9 +348,11 @@ def parse_scenario(content: Any, source: str = "scenario") -> Scenario:
     except ValidationError as error:
         lines = [f"  {_where(detail['loc'])}: {_what(detail)}" for detail in error.errors()]
         raise ValueError(f"{source} is not a valid scenario:\n" + "\n".join(lines)) from None
-    if isinstance(scenario.world, ReplayWorld) and not scenario.world.log_sha256:
-        world = scenario.world.model_copy(update={"log_sha256": log_digest(scenario.world.log)})
-        return scenario.model_copy(update={"world": world})
+    if isinstance(scenario.world, ReplayWorld):
+        found, said = log_digest(scenario.world.log), scenario.world.log_sha256
+        if said not in ("", found):
+            raise ValueError(f"{source}: world.log_sha256 is {said!r:.80}; allowed is the log's, {found}, or none")
+        return scenario.model_copy(update={"world": scenario.world.model_copy(update={"log_sha256": found})})
     return scenario
 
 

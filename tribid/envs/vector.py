@@ -14,7 +14,7 @@ except ImportError as error:
     raise ImportError("FeedAuctionVecEnv needs Stable-Baselines3: pip install 'tribid[train]'") from error
 
 from tribid.envs import market
-from tribid.envs.action import to_multiplier
+from tribid.envs.action import checked_actions, to_multiplier
 from tribid.envs.crowd import Crowd, SteadyCrowd
 from tribid.envs.observation import bounds, observe
 from tribid.envs.reward import REWARDS
@@ -51,6 +51,10 @@ class FeedAuctionVecEnv(VecEnv):
             raise ValueError(
                 f"learners are {self.learners.tolist()}; allowed are one or more indices from 0 to {n - 1}"
             )
+        if len(set(self.learners.tolist())) < len(self.learners) or (days is not None and days < 1):
+            raise ValueError(
+                f"learners are {self.learners.tolist()}, days {days}; allowed is each learner once, days from 1"
+            )
         self.rivals = rivals or SteadyCrowd(segments)
         self._first_seed, self._days = seed, days
         self._next_day = [0] * num_markets
@@ -84,10 +88,9 @@ class FeedAuctionVecEnv(VecEnv):
 
     def step_async(self, actions: NDArray[np.float32]) -> None:
         """Keep the actions [rows, S]."""
-        self._actions = np.asarray(actions, np.float64).reshape(self._actions.shape)
-        if not np.isfinite(self._actions).all():
-            row = int(np.argwhere(~np.isfinite(self._actions))[0][0])
-            raise ValueError(f"an action of market {row} is not finite; allowed are numbers from -1 to 1")
+        rows = (self.num_envs, self._actions.shape[2])
+        given = checked_actions(actions, rows, tuple(f"row {row}" for row in range(self.num_envs)))
+        self._actions = given.reshape(self._actions.shape)
 
     def step_wait(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
         """Play one tick in every market."""

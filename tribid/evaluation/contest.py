@@ -18,11 +18,13 @@ from tribid.agents.bidder import Bidder, Lineup
 from tribid.envs.scenario import Scenario
 from tribid.envs.world import build_world
 from tribid.evaluation.day import DayRecord, play_day
-from tribid.evaluation.statistics import Interval, two_level_bootstrap, verdict
+from tribid.evaluation.statistics import Interval, two_level_bootstrap, two_level_difference, verdict
 from tribid.evaluation.welfare import METRICS, advertiser_rows, welfare
 
 HELD_OUT = 1_000_000
 """Evaluation seeds start here; training seeds are below it, so that the two never meet."""
+
+_ENOUGH_SEEDS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,8 +122,7 @@ def evaluate(
     differences = {}
     for name in names:
         if name != chosen:
-            against = np.repeat(scores[chosen].mean(axis=1, keepdims=True), scores[name].shape[1], axis=1)
-            differences[name] = two_level_bootstrap(scores[name] - against)
+            differences[name] = two_level_difference(scores[name], scores[chosen])
     intervals = {name: summary[name]["score"] for name in names}
     winner = verdict({name: interval for name, interval in intervals.items() if interval is not None})
     return Judgement(
@@ -132,7 +133,7 @@ def evaluate(
         differences=differences,
         baseline=chosen,
         winner=winner,
-        statement=_statement(winner, summary, differences, chosen),
+        statement=_statement(winner, summary, differences, chosen) + _few_seeds(contestants),
     )
 
 
@@ -222,3 +223,12 @@ def _statement(
             f"({difference.point:+.3f}, 95 % interval {difference.low:+.3f} to {difference.high:+.3f})."
         )
     return text
+
+
+def _few_seeds(contestants: Sequence[Contestant]) -> str:
+    few = [
+        f"{c.name} ({len(c.bidders)})" for c in contestants if -1 not in c.bidders and len(c.bidders) < _ENOUGH_SEEDS
+    ]
+    if not few:
+        return ""
+    return f" Few training seeds: {', '.join(few)}; fewer than {_ENOUGH_SEEDS} make intervals too narrow."

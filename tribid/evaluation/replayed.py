@@ -52,6 +52,7 @@ class ReplayResult:
     scenario: Scenario
     auctions: int
     skipped: int
+    skipped_reasons: tuple[str, ...]
     budget: float
     bound_clicks: float
     predicted_best_clicks: float
@@ -71,7 +72,8 @@ def evaluate_replay(
     """Run each bidder over the scenario's log and compare it with the hindsight bound.
 
     ``fixed_lambda`` needs ``stats``, the training period's prices: the multiplier whose expected spend there equals the
-    budget. The bound is the relaxed optimum over the logged clicks and prices, known only afterwards.
+    budget at the mean click rate. The statistics hold no click rates, so their spread is left out, and it underspends.
+    The bound is the relaxed optimum over the logged clicks and prices, known only afterwards.
     """
     if not isinstance(scenario.world, ReplayWorld):
         raise ValueError(f"scenario {scenario.name} is no replay; allowed is a world of kind replay")
@@ -88,6 +90,7 @@ def evaluate_replay(
         scenario=scenario,
         auctions=len(click),
         skipped=log.skipped.count,
+        skipped_reasons=log.skipped.reasons,
         budget=budget / MICROS,
         bound_clicks=bound,
         predicted_best_clicks=predicted_best,

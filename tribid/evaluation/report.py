@@ -86,7 +86,13 @@ def render_report(results: Results, path: str | Path) -> None:
 
 def report_from_file(results_path: str | Path, out_path: str | Path) -> None:
     """Read results.json and write its report; ``ValueError`` names what is wrong with the file."""
-    render_report(load_results(results_path), out_path)
+    results = load_results(results_path)
+    try:
+        render_report(results, out_path)
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise ValueError(
+            f"results file {results_path} does not follow schema 1: {type(error).__name__} {error}"
+        ) from error
 
 
 def headline_table(results: Results) -> Table:

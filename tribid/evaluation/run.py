@@ -16,6 +16,7 @@ from tribid.envs.scenario import Scenario
 from tribid.envs.world import build_world
 from tribid.evaluation.contest import Protocol, evaluate
 from tribid.evaluation.entries import entrants, learners_of, learning_of
+from tribid.evaluation.replayed import BIDDERS as REPLAYED
 from tribid.evaluation.replayed import ReplayResult, evaluate_replay, info_beside
 from tribid.evaluation.report import headline_table, render_report
 from tribid.evaluation.results import results_of, save_results
@@ -85,11 +86,17 @@ def judge_log(
     log_format: str = "auto",
     on_bad_row: Literal["raise", "skip"] = "raise",
 ) -> ReplayResult:
-    """Evaluate bidders on an impression log; without predictions in it, they are fitted on ``train_log`` first."""
+    """Evaluate bidders on an impression log; without predictions in it, they are fitted on ``train_log`` first.
+
+    No bidders named means linear, fixed_lambda (where there are training statistics), pid and dual_pacing.
+    """
+    if not 0 < budget_share < 1e6:
+        raise ValueError(f"budget_share is {budget_share}; allowed is a number above 0, such as 0.125")
     info = info or info_beside(log)
     stats = read_info(info) if info is not None else None
     options: dict[str, Any] = {"stats": stats, "budget_share": budget_share}
-    chosen = [name for name in bidders if name != "fixed_lambda" or stats is not None]
+    known = [name for name in REPLAYED if name != "fixed_lambda" or stats is not None]
+    chosen = bidders or known
     if train_log is None:
         scenario = replay_scenario(log, format=log_format, on_bad_row=on_bad_row, **options)
         return evaluate_replay(scenario, chosen, stats=stats)

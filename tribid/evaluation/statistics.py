@@ -143,6 +143,39 @@ def two_level_bootstrap(
     return _interval(float(statistic(table.reshape(1, -1), axis=-1)[0]), samples, confidence)
 
 
+def two_level_difference(
+    a: ArrayLike,
+    b: ArrayLike,
+    statistic: Callable[..., Any] = iqm,
+    n: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """Return the interval of the statistic of `a - b` on the same days, each with training seeds of its own.
+
+    `a` is [days, training seeds of a], `b` [days, training seeds of b], row by row the same day. A resample draws one
+    set of days for both and training seeds for each, so that the luck of either training widens the interval.
+
+    >>> two_level_difference([2.0, 3.0, 4.0], [1.0, 2.0, 3.0])
+    Interval(point=1.0, low=1.0, high=1.0)
+    """
+    left, right = _scores(a, "a"), _scores(b, "b")
+    _check_resampling(n, confidence)
+    if len(left) != len(right):
+        raise ValueError(f"a has {len(left)} days and b has {len(right)}; paired days need as many of both")
+    days = len(left)
+    rng = np.random.default_rng(seed)
+    samples = np.empty(n)
+    for start, stop in _chunks(n, left.size + right.size):
+        rows = rng.integers(days, size=(stop - start, days, 1))
+        mine = left[rows, rng.integers(left.shape[1], size=(stop - start, 1, left.shape[1]))]
+        theirs = right[rows, rng.integers(right.shape[1], size=(stop - start, 1, right.shape[1]))]
+        differences = mine - theirs.mean(axis=-1, keepdims=True)
+        samples[start:stop] = statistic(differences.reshape(stop - start, -1), axis=-1)
+    point = float(statistic((left - right.mean(axis=1, keepdims=True)).reshape(1, -1), axis=-1)[0])
+    return _interval(point, samples, confidence)
+
+
 def probability_of_improvement(
     a: ArrayLike, b: ArrayLike, n: int = 2000, confidence: float = 0.95, seed: int = 0
 ) -> Interval:

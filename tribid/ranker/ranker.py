@@ -63,6 +63,9 @@ class Ranker:
 
     def play_to(self, tick: int) -> None:
         """Let the simulated day run up to ``tick``, so that budgets, books and multipliers are those of that hour."""
+        if tick < self._state.tick:
+            self._lineup_states = {}
+            self.refresh(market.reset(self.scenario, self._seed))
         while self._state.tick < min(tick, self._world.n_ticks - 1):
             self.refresh(market.step(self._state, self.multipliers)[0])
 
@@ -87,6 +90,11 @@ class Ranker:
 
     def charge(self, ad: int, amount_micros: int) -> None:
         """Take a click's price from an advertiser's budget; ``ValueError`` if it has less left: nothing is charged then."""
+        for name, given in (("ad", ad), ("amount_micros", amount_micros)):
+            if isinstance(given, bool) or not isinstance(given, (int, np.integer)):
+                raise ValueError(f"{name} is {given!r}; allowed is a whole number")
+        if not 0 <= ad < len(self.left_micros):
+            raise ValueError(f"ad is {ad}; allowed is 0 to {len(self.left_micros) - 1}")
         left = int(self.left_micros[ad])
         if amount_micros < 0 or amount_micros > left:
             raise ValueError(
@@ -147,7 +155,11 @@ def _lineup(scenario: Scenario, policies: str | Path | Bidder | Lineup, others: 
         return policies
     if isinstance(policies, Path) or (isinstance(policies, str) and Path(policies).is_dir()):
         loaded, drivers = load_lineup(Path(policies), space=BidderSpace.of(scenario))
-        fallback = make_bidder(others, BidderSpace.of(scenario))
-        return Lineup({**loaded, others: fallback}, [drivers.get(name, others) for name in names])
+        unknown = sorted(set(drivers) - set(names))
+        if unknown:
+            raise ValueError(f"{policies} drives {unknown[0]!r}; scenario {scenario.name} has {', '.join(names)}")
+        bidders: dict[str, Bidder] = {f"policy {name}": policy for name, policy in loaded.items()}
+        bidders["others"] = make_bidder(others, BidderSpace.of(scenario))
+        return Lineup(bidders, [f"policy {drivers[name]}" if name in drivers else "others" for name in names])
     bidder = make_bidder(policies, BidderSpace.of(scenario)) if isinstance(policies, str) else policies
     return Lineup.of(bidder, len(names))

@@ -15,7 +15,7 @@ class Request(BaseModel):
     from user and state.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     request: int = Field(ge=0, lt=2**32)
     user: int = Field(ge=0)
@@ -57,7 +57,7 @@ def parse_request(content: str | bytes | dict[str, Any]) -> Request:
     """A request from JSON or plain data; one ``ValueError`` names every bad field, its value and what is allowed."""
     try:
         data = json.loads(content) if isinstance(content, (str, bytes)) else content
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"request is not JSON: {error}") from error
     try:
         return Request.model_validate(data)
