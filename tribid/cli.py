@@ -94,7 +94,10 @@ def train(
         chosen = [_whole("seeds", text) for text in _names(seeds)]
         with seed_bars(chosen) as tell:
             finished = train_seeds(plan, chosen, out, workers=workers, progress=tell)
-        console.print(f"policies are in [bold]{out}[/]; judge them with: tribid evaluate --bidders pid,fixed,{out}")
+        console.print(f"policies are in [bold]{out}[/]; judge them with:")
+        console.print(
+            f"  tribid evaluate --scenario {scenario} --bidders pid,fixed,{out}", markup=False, soft_wrap=True
+        )
         if not finished:
             console.print("stopped early: the policies hold what was learnt so far")
             raise typer.Exit(130)

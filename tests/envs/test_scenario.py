@@ -31,6 +31,8 @@ MALFORMED = {
     "unknown auction": ("name: x\nrules: {auction: gps}", ("rules.auction", "'gps'", "'first_price', 'gsp' or 'vcg'")),
     "NaN money": (LISTED + "{name: a, budget: .nan}", ("advertisers.0.budget", "nan", "finite")),
     "infinite money": (LISTED + "{name: a, budget: .inf}", ("advertisers.0.budget", "inf", "finite")),
+    "a key twice": ("name: x\nrules: {auction: gsp, auction: vcg}", ("auction", "more than once")),
+    "true for a number": ("name: x\nworld: {traffic: {ticks: yes}}", ("world.traffic", "ticks is True")),
     "negative money": (
         LISTED + "{name: a, budget: -1}",
         ("advertisers.0.budget", "-1", "greater than or equal to"),

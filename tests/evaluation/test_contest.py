@@ -19,7 +19,7 @@ TINY = load_scenario("tiny")
 SPACE = BidderSpace.of(TINY)
 
 
-def _protocol(days: int = 4, **changes: object) -> Protocol:
+def _protocol(days: int = 10, **changes: object) -> Protocol:
     arguments: dict[str, object] = {
         "scenario": TINY,
         "focal": (0, 2),
@@ -64,7 +64,7 @@ def test_days_are_the_same_for_every_contestant() -> None:
     again = evaluate([_contestant("random"), _contestant("pid")], protocol).runs
     assert spends["pid"] == [run.sides["platform"]["revenue"] for run in again["pid"]]
     assert spends["random"] == [run.sides["platform"]["revenue"] for run in again["random"]]
-    assert spends["off"] == [0.0] * 4
+    assert spends["off"] == [0.0] * 10
 
 
 def test_the_result_does_not_depend_on_the_number_of_workers() -> None:
@@ -135,3 +135,28 @@ def test_scores_of_the_summary_are_the_interquartile_mean_of_the_runs() -> None:
     judgement = evaluate([_contestant("pid")], _protocol(days=8))
     scores = sorted(run.sides["advertiser"]["score"] for run in judgement.runs["pid"])
     assert judgement.summary["pid"]["score"].point == pytest.approx(np.mean(scores[2:6]))  # type: ignore[union-attr]
+
+
+def test_few_days_name_no_winner_and_no_difference() -> None:
+    judgement = evaluate([_contestant("truthful"), _contestant("off")], _protocol(days=4))
+    assert judgement.winner is None
+    assert judgement.differences == {}
+    assert "4 days are too few" in judgement.statement
+
+
+def test_a_replay_has_no_held_out_days_to_judge_on(tmp_path: Path) -> None:
+    from tribid.envs.replay import replay_scenario
+
+    log = tmp_path / "log.txt"
+    log.write_text("0 5 0.001\n1 6 0.002\n" * 20, encoding="utf-8")
+    with pytest.raises(ValueError, match="replays the same rows every day"):
+        _protocol(scenario=replay_scenario(log), focal=(0,), rivals=None)
+
+
+def test_a_learnt_baseline_s_training_luck_widens_the_difference() -> None:
+    from tribid.evaluation.statistics import two_level_difference
+
+    days = np.random.default_rng(0).normal(1.0, 0.01, (20, 1))
+    lucky = days + np.array([[-0.2, 0.0, 0.2]])
+    interval = two_level_difference(days, lucky)
+    assert interval.low < -0.1 < 0.1 < interval.high

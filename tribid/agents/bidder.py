@@ -79,9 +79,15 @@ class BidderSpace:
         return seen.astype(np.float64)
 
     def actions(self, multiplier: ArrayLike, rows: int) -> Actions:
-        """The actions [rows, d] of multipliers that are one number or [rows]; every segment gets the same."""
-        action = np.broadcast_to(to_action(multiplier, self.max_multiplier), (rows,))
-        return np.repeat(action[:, None], self.segments, axis=1).astype(np.float32)
+        """The actions [rows, d] of multipliers: one number, or [rows] (every segment gets the same), or [rows, d]."""
+        action = to_action(multiplier, self.max_multiplier)
+        if action.ndim < 2:
+            action = np.repeat(np.broadcast_to(action, (rows,))[:, None], self.segments, axis=1)
+        if action.shape != (rows, self.segments):
+            raise ValueError(
+                f"multipliers have shape {action.shape}; allowed is one number, ({rows},), or ({rows}, {self.segments})"
+            )
+        return action.astype(np.float32)
 
 
 def fresh_rows(episode_start: Any, rows: int) -> NDArray[np.bool_]:

@@ -84,6 +84,9 @@ def _ignore_ctrl_c() -> None:
 
 
 def _train_telling(plan: TrainingPlan, folder: Path, told: Any, stop: Any) -> bool:
+    if stop.is_set():
+        return False
+
     def tell(*news: Any) -> None:
         told.put(news)
         if stop.is_set():

@@ -7,7 +7,6 @@ while env.agents:
     observations, rewards, terminations, truncations, infos = env.step(actions)
 """
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -191,16 +190,15 @@ class FeedAuction(ParallelEnv[str, NDArray[np.float32], NDArray[np.float32]]):
         return infos
 
 
-def parallel_env(**arguments: Any) -> FeedAuction:
+def parallel_env(scenario: str | Path | Scenario = "feed", **arguments: Any) -> FeedAuction:
     """The environment in PettingZoo's parallel API; arguments as ``FeedAuction``."""
-    return FeedAuction(**arguments)
+    return FeedAuction(scenario, **arguments)
 
 
-def env(**arguments: Any) -> AECEnv[str, Any, Any]:
+def env(scenario: str | Path | Scenario = "feed", **arguments: Any) -> AECEnv[str, Any, Any]:
     """The environment in PettingZoo's AEC API: agents act in turn, a tick is played after the last one."""
-    return parallel_to_aec(partial(FeedAuction, **arguments)())
+    return parallel_to_aec(FeedAuction(scenario, **arguments))
 
 
-def raw_env(**arguments: Any) -> AECEnv[str, Any, Any]:
-    """PettingZoo's name for the environment without wrappers; the same as ``env``."""
-    return env(**arguments)
+raw_env = env
+"""PettingZoo's name for an environment without wrappers: ours needs none."""

@@ -325,7 +325,7 @@ def load_scenario(name_or_path: "str | Path | Scenario") -> Scenario:
                 f"no scenario named {str(name_or_path)!r}; choose {', '.join(scenario_names())}, or a path ending in .yaml"
             )
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_EachKeyOnce)
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"scenario file {path} cannot be read: {error}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # PyYAML lets a 13th month and deep nesting through
@@ -334,6 +334,18 @@ def load_scenario(name_or_path: "str | Path | Scenario") -> Scenario:
     if isinstance(world, dict) and isinstance(world.get("log"), str):
         world["log"] = str((path.parent / world["log"]).resolve())
     return parse_scenario(content, source=str(path))
+
+
+class _EachKeyOnce(yaml.SafeLoader):
+    """YAML's safe loader, but for a key that stands twice: it would silently take the last."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        """The mapping, or the error that names the key and its line."""
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = next((key for key in keys if keys.count(key) > 1 and key != "<<"), None)
+        if twice is not None:
+            raise yaml.constructor.ConstructorError(None, None, f"key {twice!r} stands more than once", node.start_mark)
+        return dict(super().construct_mapping(node, deep))
 
 
 def parse_scenario(content: Any, source: str = "scenario") -> Scenario:

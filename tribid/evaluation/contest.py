@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tribid.agents.bidder import Bidder, Lineup
-from tribid.envs.scenario import Scenario
+from tribid.envs.scenario import ReplayWorld, Scenario
 from tribid.envs.world import build_world
 from tribid.evaluation.day import DayRecord, play_day
 from tribid.evaluation.statistics import Interval, two_level_bootstrap, two_level_difference, verdict
@@ -25,6 +25,7 @@ HELD_OUT = 1_000_000
 """Evaluation seeds start here; training seeds are below it, so that the two never meet."""
 
 _ENOUGH_SEEDS = 10
+_ENOUGH_DAYS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +54,11 @@ class Protocol:
     hindsight: bool = True
 
     def __post_init__(self) -> None:
+        if isinstance(self.scenario.world, ReplayWorld):
+            raise ValueError(
+                f"scenario {self.scenario.name} replays the same rows every day, so there is no held-out day to judge on; "
+                "use evaluate --replay, or tribid.evaluation.replayed"
+            )
         low = [seed for seed in self.eval_seeds if seed < HELD_OUT]
         if low or len(set(self.eval_seeds)) < 2:
             raise ValueError(
@@ -120,11 +126,12 @@ def evaluate(
     summary = {name: _summary(runs[name]) for name in names}
     scores = {name: _table(runs[name], "advertiser", "score") for name in names}
     differences = {}
-    for name in names:
+    for name in names if len(protocol.eval_seeds) >= _ENOUGH_DAYS else ():
         if name != chosen:
             differences[name] = two_level_difference(scores[name], scores[chosen])
     intervals = {name: summary[name]["score"] for name in names}
-    winner = verdict({name: interval for name, interval in intervals.items() if interval is not None})
+    known = {name: interval for name, interval in intervals.items() if interval is not None}
+    winner = verdict(known) if len(protocol.eval_seeds) >= _ENOUGH_DAYS else None
     return Judgement(
         protocol=protocol,
         contestants=tuple(contestants),
@@ -133,7 +140,7 @@ def evaluate(
         differences=differences,
         baseline=chosen,
         winner=winner,
-        statement=_statement(winner, summary, differences, chosen) + _few_seeds(contestants),
+        statement=_statement(winner, summary, differences, chosen, len(protocol.eval_seeds)) + _few_seeds(contestants),
     )
 
 
@@ -206,20 +213,26 @@ def _summary(runs: list[Run]) -> dict[str, Interval | None]:
 
 
 def _statement(
-    winner: str | None, summary: dict[str, dict[str, Interval | None]], differences: dict[str, Interval], baseline: str
+    winner: str | None,
+    summary: dict[str, dict[str, Interval | None]],
+    differences: dict[str, Interval],
+    baseline: str,
+    days: int,
 ) -> str:
     best = max(summary, key=lambda name: summary[name]["score"].point)  # type: ignore[union-attr]
+    if len(summary) == 1:
+        return f"{best} was judged alone."
+    if days < _ENOUGH_DAYS:
+        return f"No winner is named: {days} days are too few to tell bidders apart; {_ENOUGH_DAYS} are the least."
     text = (
         f"{winner} has the highest score, its interval above every other."
         if winner
         else f"No winner is named: {best} has the highest score, but its interval overlaps another's."
     )
     for name, difference in differences.items():
-        verdict_ = (
-            "better than" if difference.low > 0 else "worse than" if difference.high < 0 else "not told apart from"
-        )
+        told = "better than" if difference.low > 0 else "worse than" if difference.high < 0 else "not told apart from"
         text += (
-            f" {name} is {verdict_} {baseline} on the same days "
+            f" {name} is {told} {baseline} on the same days "
             f"({difference.point:+.3f}, 95 % interval {difference.low:+.3f} to {difference.high:+.3f})."
         )
     return text

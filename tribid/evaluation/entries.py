@@ -37,7 +37,9 @@ def learners_of(run: str | Path, scenario: Scenario) -> tuple[int, ...]:
     trained = load_lineup(first / "policies")[1]
     unknown = sorted(set(trained) - set(names))
     if unknown:
-        raise ValueError(f"run {run} trained {unknown[0]!r}; scenario {scenario.name} has {', '.join(names)}")
+        raise ValueError(
+            f"run {run} trained {unknown[0]!r}; scenario {scenario.name} has {', '.join(names)}; give --scenario"
+        )
     return tuple(i for i, name in enumerate(names) if name in trained)
 
 

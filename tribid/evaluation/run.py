@@ -120,10 +120,14 @@ def replay_table(result: ReplayResult) -> Table:
         table.add_column(column, justify="left" if column == "bidder" else "right", overflow="fold")
     for row in result.rows:
         table.add_row(
-            row.bidder, f"{row.clicks:,.0f}", f"{row.hindsight_share:.1%}", f"{row.spend:,.4f}", f"{row.budget_use:.1%}",
-            f"{row.win_rate:.1%}", "–" if row.ecpc is None else f"{row.ecpc:.4f}",
+            row.bidder, f"{row.clicks:,.0f}", _share(row.hindsight_share, result), f"{row.spend:,.4f}",
+            f"{row.budget_use:.1%}", f"{row.win_rate:.1%}", "–" if row.ecpc is None else f"{row.ecpc:.4f}",
         )  # fmt: skip
     table.add_section()
     table.add_row("most pctr, prices known", f"{result.predicted_best_clicks:,.1f}")
-    table.add_row("hindsight bound", f"{result.bound_clicks:,.1f}", "100.0%")
+    table.add_row("hindsight bound", f"{result.bound_clicks:,.1f}", _share(1.0, result))
     return table
+
+
+def _share(value: float, result: ReplayResult) -> str:
+    return f"{value:.1%}" if result.bound_clicks else "–"

@@ -154,6 +154,10 @@ def _lineup(scenario: Scenario, policies: str | Path | Bidder | Lineup, others: 
     if isinstance(policies, Lineup):
         return policies
     if isinstance(policies, Path) or (isinstance(policies, str) and Path(policies).is_dir()):
+        if not (Path(policies) / "lineup.json").is_file():
+            raise ValueError(
+                f"{policies} holds no policies; allowed is a folder such as {Path(policies) / 'seed-0' / 'policies'}"
+            )
         loaded, drivers = load_lineup(Path(policies), space=BidderSpace.of(scenario))
         unknown = sorted(set(drivers) - set(names))
         if unknown:
