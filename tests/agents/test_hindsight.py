@@ -122,15 +122,10 @@ def test_edge_cases_of_the_bound(bound) -> None:  # type: ignore[no-untyped-def]
 
 
 @pytest.mark.parametrize("auction", ["gsp", "vcg"])
-@pytest.mark.parametrize("charge", ["click", "impression"])
-def test_slot_options_price_the_slots_that_were_won_at_what_was_paid(auction: str, charge: str) -> None:
-    tiny = load_scenario("tiny").with_changes(
-        rules__auction=auction,
-        rules__charge=charge,
-        rules__ocpc__strategy="off" if charge == "impression" else "greedy",
-        rules__squash=0.5,
-    )
-    tiny = tiny.with_changes(rules__ocpc__strategy="off")
+@pytest.mark.parametrize(("charge", "ocpc"), [("click", "off"), ("impression", "off"), ("click", "conversion_rank")])
+def test_slot_options_price_the_slots_that_were_won_at_what_was_paid(auction: str, charge: str, ocpc: str) -> None:
+    rules = {"rules__auction": auction, "rules__charge": charge, "rules__ocpc__strategy": ocpc, "rules__squash": 0.5}
+    tiny = load_scenario("tiny").with_changes(**rules)
     state, checked = reset(tiny, 1), 0
     effect = np.array(tiny.rules.slot_effects)
     for _ in range(4):

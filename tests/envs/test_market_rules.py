@@ -297,3 +297,41 @@ def test_worse_ads_drive_more_visitors_away() -> None:
         multipliers[shown] = 1.0
         left.append(sum(tick.slots.left.sum() for day in range(4) for tick in play(scenario, multipliers, 0, day)[1]))
     assert left[0] > 2 * left[1]
+
+
+def test_a_foreign_forecaster_s_answer_is_checked_before_a_kernel_reads_it() -> None:
+    class Foreign:
+        def __init__(self, change: object) -> None:
+            self.change = change
+
+        def predict(self, seed: int, requests: object, truth: Rates) -> Rates:
+            return self.change(truth)  # type: ignore[operator]
+
+    faults = {
+        "of shape": lambda truth: Rates(truth.ctr[:, :1], truth.cvr),
+        "is nan": lambda truth: Rates(np.full_like(truth.ctr, np.nan), truth.cvr),
+        "is 1.5; allowed is 0 to 1": lambda truth: Rates(truth.ctr, np.full_like(truth.cvr, 1.5)),
+        "is int64 of shape": lambda truth: Rates(truth.ctr.astype(np.int64), truth.cvr),
+    }
+    for told, change in faults.items():
+        state = market.reset(load_scenario("tiny"), 0, forecaster=Foreign(change))
+        with pytest.raises(ValueError, match=told):
+            market.step(state, np.ones(5))
+    wide = market.reset(
+        load_scenario("tiny"), 0, forecaster=Foreign(lambda truth: Rates(*(r.astype(float) for r in truth)))
+    )
+    market.step(wide, np.ones(5))
+
+
+def test_ocpc_never_leaves_a_slot_unsold_that_an_eligible_bid_would_have_bought() -> None:
+    base = load_scenario("tiny").with_changes(rules__reserve=1.0, **STAY)
+    for strategy in ("simple", "greedy"):
+        sold = {}
+        for name in ("off", strategy):
+            state = market.reset(base.with_changes(rules__ocpc__strategy=name, generated__budget_share=50.0), 0)
+            filled = 0
+            while not state.done:
+                state, tick = market.step(state, np.ones(5))
+                filled += int((tick.slots.winner >= 0).sum())
+            sold[name] = filled
+        assert sold[strategy] >= sold["off"] > 0

@@ -90,6 +90,26 @@ def test_a_charge_beyond_the_budget_is_refused_and_changes_nothing() -> None:
     assert ranker.left_micros[0] == left
 
 
+@pytest.mark.parametrize(
+    ("ad", "amount", "told"),
+    [(-1, 5, "ad is -1"), (99, 5, "ad is 99"), (0, 1.5, "amount_micros is 1.5"), (0, True, "amount_micros is True")],
+)
+def test_a_charge_to_nobody_or_of_no_whole_amount_is_refused(ad: int, amount: int, told: str) -> None:
+    ranker = Ranker("tiny", "truthful")
+    before = ranker.left_micros.copy()
+    with pytest.raises(ValueError, match=told):
+        ranker.charge(ad, amount)
+    np.testing.assert_array_equal(ranker.left_micros, before)
+
+
+def test_an_earlier_hour_is_answered_from_a_fresh_day() -> None:
+    ranker, fresh = Ranker("tiny", "pid"), Ranker("tiny", "pid")
+    request = Request(request=1, user=3)
+    ranker.play_to(7)
+    ranker.play_to(0)
+    assert ranker.rank(request) == fresh.rank(request)
+
+
 def test_an_advertiser_without_budget_is_not_shown() -> None:
     ranker = Ranker("tiny", "truthful")
     winner = ranker.rank(Request(request=0, user=0)).slots[0].ad
