@@ -41,5 +41,5 @@ benchmark: $(STAMP)  ## measure speed on this machine
 	$(BIN)/python scripts/benchmark.py
 
 clean:  ## remove caches and builds; keeps .venv and runs/
-	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage *.egg-info
+	rm -rf build dist .numba_cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage *.egg-info
 	find tribid scripts tests -type d -name __pycache__ -prune -exec rm -rf {} +
