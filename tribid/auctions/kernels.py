@@ -39,12 +39,15 @@ __all__ = [
     "OCPC_SIMPLE",
     "VCG",
     "auction_rows",
+    "gsp_price",
     "largest_bid_not_above",
     "least_bid_reaching",
     "ocpc_row",
     "price_row",
     "quality_weight",
     "rank_row",
+    "select_tied",
+    "vcg_price",
 ]
 
 GSP = 0
@@ -58,7 +61,7 @@ def _select_distinct(score: NDArray[np.float64], top: NDArray[Any], top_score: N
 
     Positive floats order as their bits do, and an integer maximum is a vector instruction where a float maximum is not.
     The lowest bits of a score give way to the candidate's place, so that a maximum tells both; scores that agree in all
-    other bits are left to ``_select_tied``.
+    other bits are left to ``select_tied``.
     """
     n, places = score.shape[0], top.shape[0]
     mask = np.int64(1)
@@ -88,7 +91,7 @@ def _select_distinct(score: NDArray[np.float64], top: NDArray[Any], top_score: N
 
 
 @njit(cache=True, error_model="numpy")
-def _select_tied(
+def select_tied(
     score: NDArray[np.float64], tie: NDArray[np.float64], top: NDArray[Any], top_score: NDArray[np.float64]
 ) -> bool:
     """The best candidates by insertion, ties by draw and then by index; True where neighbours in ``top`` are equal."""
@@ -141,18 +144,20 @@ def rank_row(
         score[i] = product if (bids[i] >= floor) & (product > 0.0) else -1.0
     if _select_distinct(score, top, top_score):
         return False
-    return _select_tied(score, tie, top, top_score)
+    return select_tied(score, tie, top, top_score)
 
 
 @njit(cache=True, error_model="numpy", forceinline=True)
-def _gsp_price(next_score: float, weight: float, reserve: int) -> int:
+def gsp_price(next_score: float, weight: float, reserve: int) -> int:
+    """The least micros per click that keep a slot of this weight above ``next_score``, and the reserve at least."""
     return max(int(reserve), least_bid_reaching(next_score, weight))
 
 
 @njit(cache=True, error_model="numpy")
-def _vcg_price(
+def vcg_price(
     slot: int, weight: float, slot_effects: NDArray[np.float64], reserve: int, top_score: NDArray[np.float64]
 ) -> int:
+    """The VCG price per click of one slot; ``top_score`` [K + 1]. See ``tribid.auctions.vcg``."""
     slots = slot_effects.shape[0]
     if slot_effects[slot] <= 0.0:
         return int(reserve)
@@ -161,7 +166,7 @@ def _vcg_price(
         below = slot_effects[t + 1] if t + 1 < slots else 0.0
         total += (slot_effects[t] - below) * max(top_score[t + 1] / weight, np.float64(reserve))
     exact = np.rint(total / slot_effects[slot] * 1024.0) / 1024.0
-    critical = _gsp_price(top_score[slot + 1], weight, reserve)
+    critical = gsp_price(top_score[slot + 1], weight, reserve)
     if not exact < critical:
         return critical
     return max(int(reserve), int(np.ceil(exact)))
@@ -188,9 +193,9 @@ def price_row(
         if i < 0:
             price[k] = 0
         elif mechanism == GSP:
-            price[k] = _gsp_price(top_score[k + 1], weight[i], reserve)
+            price[k] = gsp_price(top_score[k + 1], weight[i], reserve)
         elif mechanism == VCG:
-            price[k] = _vcg_price(k, weight[i], slot_effects, reserve, top_score)
+            price[k] = vcg_price(k, weight[i], slot_effects, reserve, top_score)
         else:
             price[k] = bids[i]
 

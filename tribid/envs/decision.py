@@ -1,6 +1,7 @@
-"""The one code path that decides: bid, OCPC, rank and price of one request, for the simulator and for the ranker.
+"""The one code path that decides: bid, OCPC, rank and price, for the simulator and for the ranker.
 
-``decide_row`` sees one request at a time, so a batch of one gives bit for bit what a batch of a million gives.
+``decide_block`` decides up to 32 requests side by side, none of which sees another, so a batch of one gives bit for bit
+what a batch of a million gives. ``tribid.envs.reference`` tells the same rules one request at a time.
 """
 
 from typing import Any, NamedTuple
@@ -10,14 +11,19 @@ from numba import njit
 from numpy.typing import NDArray
 
 from tribid.auctions import kernels
-from tribid.auctions.kernels import price_row, rank_row
+from tribid.auctions.kernels import GSP, VCG, gsp_price, select_tied, vcg_price
 from tribid.auctions.ocpc import INDICES, STRATEGIES
-from tribid.auctions.ocpc_kernels import ocpc_row
+from tribid.auctions.ocpc_block import WIDTH, OcpcTile, new_tile, ocpc_block
+from tribid.auctions.ocpc_kernels import OCPC_CONVERSION_RANK, OCPC_GREEDY, OCPC_SIMPLE
+from tribid.auctions.ranking import CHUNK, LANES, NARROW, padded, rank_narrow, rank_wide
 from tribid.auctions.score import quality_weight
 from tribid.envs.advertisers import Advertisers
 from tribid.envs.chance import Stream, unit4
 from tribid.envs.platform import Rates, Requests
 from tribid.envs.scenario import Rules
+
+EVERYBODY = np.zeros((0, 0), np.int32)
+"""No lists of candidates: every advertiser is one."""
 
 _MECHANISMS = {"gsp": kernels.GSP, "vcg": kernels.VCG, "first_price": kernels.FIRST_PRICE}
 
@@ -43,21 +49,6 @@ class Terms(NamedTuple):
     price_micros: NDArray[np.int64]
     opted_in: NDArray[np.bool_]
     cap_micros: NDArray[np.int64]
-
-
-class Desk(NamedTuple):
-    """Working memory of one request: [N] arrays, ``ocpc`` [5, N], and ``top`` and ``top_score`` [K + 1], ``price`` [K]."""
-
-    bids: NDArray[np.int64]
-    weight: NDArray[np.float64]
-    cap: NDArray[np.int64]
-    lower: NDArray[np.int64]
-    ocpc: NDArray[np.float64]
-    tie: NDArray[np.float64]
-    score: NDArray[np.float64]
-    top: NDArray[np.int64]
-    top_score: NDArray[np.float64]
-    price: NDArray[np.int64]
 
 
 class Decision(NamedTuple):
@@ -98,122 +89,288 @@ def terms_of(advertisers: Advertisers) -> Terms:
     return Terms(*(getattr(advertisers, name) for name in Terms._fields))
 
 
-def new_desk(candidates: int, slots: int) -> Desk:
-    """Fresh working memory."""
-    n = candidates
+class Desk(NamedTuple):
+    """Working memory of a block of ``WIDTH`` (R) requests with N candidates in rows padded to P: the block's decisions.
+
+    ``bids``, ``weight``, ``score`` [R, P] float64 (bids in whole micros, after OCPC); ``top`` [R, K + 1] places of the
+    winners and the runner-up among the candidates (-1: nobody), ``top_score`` the same shape (0.0: nobody), ``price``
+    [R, K] micros per click; ``most_bid`` [P] a bound of each candidate's bids of the block. The rest is scratch.
+    """
+
+    bids: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    score: NDArray[np.float64]
+    top: NDArray[np.int64]
+    top_score: NDArray[np.float64]
+    price: NDArray[np.int64]
+    most_bid: NDArray[np.float64]
+    own: NDArray[np.float64]
+    cap: NDArray[np.float64]
+    tie: NDArray[np.float64]
+    tied_top: NDArray[np.int64]
+    tied_score: NDArray[np.float64]
+    cell: NDArray[np.int64]
+    best: NDArray[np.int64]
+    carried: NDArray[np.float64]
+    places: NDArray[np.float64]
+    clear: NDArray[np.bool_]
+    picks: NDArray[np.int64]
+    line: NDArray[np.float64]
+    floor: NDArray[np.float64]
+
+
+def new_desk(candidates: int, slots: int, advertisers: int) -> Desk:
+    """Fresh working memory for requests with this many candidates among this many advertisers."""
+    p, r, k = padded(candidates), WIDTH, slots
     return Desk(
-        bids=np.zeros(n, np.int64),
-        weight=np.zeros(n),
-        cap=np.zeros(n, np.int64),
-        lower=np.zeros(n, np.int64),
-        ocpc=np.zeros((5, n)),
-        tie=np.zeros(n),
-        score=np.zeros(n),
-        top=np.zeros(slots + 1, np.int64),
-        top_score=np.zeros(slots + 1),
-        price=np.zeros(slots, np.int64),
-    )
+        bids=np.zeros((r, p)), weight=np.zeros((r, p)), score=np.full((r, p), -1.0),
+        top=np.full((r, k + 1), -1, np.int64), top_score=np.zeros((r, k + 1)), price=np.zeros((r, k), np.int64),
+        most_bid=np.zeros(p), own=np.zeros((4, p)), cap=np.zeros(advertisers), tie=np.zeros(p),
+        tied_top=np.zeros(k + 1, np.int64), tied_score=np.zeros(k + 1),
+        cell=np.zeros((r, p // CHUNK, LANES), np.int64), best=np.zeros(r, np.int64), carried=np.zeros(r),
+        places=np.zeros((k + 2, r)), clear=np.zeros(r, np.bool_), picks=np.full((r, k), -1, np.int64),
+        line=np.zeros((5, r)), floor=np.zeros(r),
+    )  # fmt: skip
 
 
 @njit(cache=True, error_model="numpy", forceinline=True)
-def _bid_row(
-    per_impression: Any, bid_per_click: Any, bid_per_pcvr: Any, cap_micros: Any, multiplier: Any, segment: Any,
-    left: Any, pctr: Any, pcvr: Any, b: Any, reserve: Any, bids: Any, cap: Any, exact: Any,
+def advertiser(who: Any, shelf: Any, r: Any, place: Any) -> Any:
+    """The advertiser at a place of request r's candidates; -1 for place -1."""
+    if who.shape[0] == 0 or place < 0:
+        return np.int64(place)
+    return np.int64(who[shelf[r], place])
+
+
+@njit(cache=True, error_model="numpy")
+def _bid_block(
+    law: Law, click: Any, per_pcvr: Any, multiplier: Any, cap: Any, who: Any, shelf: Any, segment: Any, reserve: Any,
+    pctr: Any, pcvr: Any, at: Any, rows: Any, count: Any, n: Any, own: Any, bids: Any, most_bid: Any,
 ) -> None:  # fmt: skip
-    """Each advertiser's whole-micro bid, cut to what it has left, 0 below the reserve; ``cap`` gets the cut.
+    """Whole-micro bids before OCPC into ``bids`` [R, P], cut to ``cap``, 0 below the reserve; their largest per candidate.
 
     Several short loops over few arrays each: those become vector instructions, one long loop does not.
     """
-    n = bids.shape[0]
+    own_click, own_pcvr, own_cap = own[0], own[1], own[2]
+    listed = who.shape[0] > 0
     for i in range(n):
-        cap[i] = max(np.int64(0), min(cap_micros[i], left[i]))
-    for i in range(n):
-        exact[i] = bid_per_click[i] + bid_per_pcvr[i] * np.float64(pcvr[b, i])
-    for i in range(n):
-        exact[i] = multiplier[segment, i] * exact[i]
-    if per_impression:
+        most_bid[i] = 0.0
+    for r in range(count):
+        a, b = at[r], rows[r]
+        s, least = segment[b], np.float64(reserve[b])
+        if listed:
+            row = shelf[r]
+            for i in range(n):
+                own[3, i] = multiplier[s, who[row, i]]
+            if r == 0 or row != shelf[r - 1]:
+                for i in range(n):
+                    own_click[i], own_pcvr[i], own_cap[i] = click[who[row, i]], per_pcvr[who[row, i]], cap[who[row, i]]
+            for i in range(n):
+                bids[r, i] = own_click[i] + own_pcvr[i] * np.float64(pcvr[a, i])
+            for i in range(n):
+                bids[r, i] = own[3, i] * bids[r, i]
+        else:
+            for i in range(n):
+                bids[r, i] = click[i] + per_pcvr[i] * np.float64(pcvr[a, i])
+            for i in range(n):
+                bids[r, i] = multiplier[s, i] * bids[r, i]
+        if law.per_impression:
+            for i in range(n):
+                bids[r, i] = bids[r, i] * np.float64(pctr[a, i])
+        if listed:
+            for i in range(n):
+                bids[r, i] = bids[r, i] if bids[r, i] < own_cap[i] else own_cap[i]
+        else:
+            for i in range(n):
+                bids[r, i] = bids[r, i] if bids[r, i] < cap[i] else cap[i]
         for i in range(n):
-            exact[i] = exact[i] * np.float64(pctr[b, i])
-    for i in range(n):
-        limit = np.float64(cap[i])
-        exact[i] = exact[i] if exact[i] < limit else limit
-    for i in range(n):
-        whole = np.int64(exact[i])
-        bids[i] = whole if whole >= reserve else np.int64(0)
+            whole = np.floor(bids[r, i])
+            bids[r, i] = whole if whole >= least else 0.0
+        for i in range(n):
+            most_bid[i] = bids[r, i] if bids[r, i] > most_bid[i] else most_bid[i]
 
 
-@njit(cache=True, error_model="numpy", forceinline=True)
-def decide_row(
-    law: Law, slot_effects: Any, bid_per_click: Any, bid_per_pcvr: Any, mean_pcvr: Any, price_micros: Any,
-    opted_in: Any, cap_micros: Any, multiplier: Any, segment: Any, left: Any, pctr: Any, pcvr: Any, b: Any,
-    reserve: Any, seed: Any, day: Any, request: Any, bids: Any, weight: Any, cap: Any, lower: Any, ocpc: Any,
-    tie: Any, score: Any, top: Any, top_score: Any, price: Any,
+@njit(cache=True, error_model="numpy")
+def _weigh_block(law: Law, pctr: Any, pcvr: Any, at: Any, count: Any, n: Any, weight: Any) -> None:
+    """What a bid is multiplied by: ``pctr ** squash``, 1 where an impression is paid; times pcvr under conversion_rank."""
+    for r in range(count):
+        a = at[r]
+        if law.per_impression:
+            for i in range(n):
+                weight[r, i] = 1.0
+        elif law.squash == 1.0:
+            for i in range(n):
+                weight[r, i] = np.float64(pctr[a, i])
+        else:
+            for i in range(n):
+                weight[r, i] = quality_weight(np.float64(pctr[a, i]), law.squash)
+        if law.strategy == OCPC_CONVERSION_RANK:
+            for i in range(n):
+                weight[r, i] = weight[r, i] * np.float64(pcvr[a, i])
+
+
+@njit(cache=True, error_model="numpy")
+def _ocpc_block(
+    law: Law, terms: Terms, cap: Any, who: Any, shelf: Any, pctr: Any, pcvr: Any, at: Any, count: Any, n: Any, desk: Desk,
+    tile: OcpcTile,
 ) -> None:  # fmt: skip
-    """Decide request ``b``: afterwards the desk's arrays hold adjusted bids, the ranking and the prices.
+    """Turn the block on its side, adjust its bids, and turn them back."""
+    mean_pcvr, price_micros, opted_in = terms.mean_pcvr, terms.price_micros, terms.opted_in
+    bids, weight, most_bid = desk.bids, desk.weight, desk.most_bid
+    listed = who.shape[0] > 0
+    for r in range(count):
+        a = at[r]
+        for i in range(n):
+            tile.bids[i, r], tile.weight[i, r] = bids[r, i], weight[r, i]
+            tile.pctr[i, r], tile.pcvr[i, r] = pctr[a, i], pcvr[a, i]
+        if listed:
+            for i in range(n):
+                w = who[shelf[r], i]
+                tile.mean_pcvr[i, r], tile.value[i, r] = mean_pcvr[w], np.float64(price_micros[w])
+                tile.opted[i, r], tile.cap[i, r] = (1.0 if opted_in[w] else 0.0), cap[w]
+    if not listed:
+        for i in range(n):
+            mean, worth, opted, limit = mean_pcvr[i], np.float64(price_micros[i]), 1.0 if opted_in[i] else 0.0, cap[i]
+            for r in range(WIDTH):
+                tile.mean_pcvr[i, r] = mean
+            for r in range(WIDTH):
+                tile.value[i, r] = worth
+            for r in range(WIDTH):
+                tile.opted[i, r] = opted
+            for r in range(WIDTH):
+                tile.cap[i, r] = limit
+    ocpc_block(law.strategy, law.ocpc_index, law.bid_range, law.alpha, n, count, desk.floor, tile, desk.line, desk.picks)
+    for r in range(count):
+        for i in range(n):
+            bids[r, i] = tile.bids[i, r]
+    highest = 0.0
+    for r in range(count):
+        highest = max(highest, desk.floor[r])
+    for i in range(n):
+        raised = np.ceil(most_bid[i] * (1.0 + law.bid_range)) + 1.0
+        most_bid[i] = max(raised, highest) if most_bid[i] > 0.0 else 0.0
 
-    ``multiplier`` [S, N] are the policies' multipliers, ``left`` [N] the budgets left in micros: a bid is never above
-    its advertiser's budget, so no charge can be. The arrays come one by one, and the predictions whole with their row's
-    number: a tuple of arrays, or a row cut out, would have its references counted for every request.
-    """
-    n = bids.shape[0]
-    _bid_row(
-        law.per_impression, bid_per_click, bid_per_pcvr, cap_micros, multiplier, segment, left, pctr, pcvr, b, reserve,
-        bids, cap, score,
-    )  # fmt: skip
-    if law.per_impression:
-        for i in range(n):
-            weight[i] = 1.0
-    elif law.squash == 1.0:
-        for i in range(n):
-            weight[i] = np.float64(pctr[b, i])
-    else:
-        for i in range(n):
-            weight[i] = quality_weight(np.float64(pctr[b, i]), law.squash)
+
+@njit(cache=True, error_model="numpy")
+def _rank_tied(
+    r: Any, n: Any, who: Any, shelf: Any, seed: Any, day: Any, request: Any, greedy: Any, desk: Desk
+) -> None:
+    """One row again, by its scores themselves: ties go by OCPC's picks and then by draw, as in ``rank_row``."""
+    tie, top, top_score, picks = desk.tie, desk.tied_top, desk.tied_score, desk.picks
+    slots = picks.shape[1]
     for i in range(n):
         tie[i] = 0.0
-    if law.strategy != 0:
-        ocpc_row(
-            law.strategy, law.ocpc_index, bids, weight, pctr[b], pcvr[b], mean_pcvr, price_micros, opted_in, cap, reserve,
-            law.bid_range, law.alpha, slot_effects.shape[0], lower, ocpc, tie,
-        )  # fmt: skip
-    if rank_row(bids, weight, reserve, tie, score, top, top_score):
+    if greedy:
+        for k in range(slots):
+            if picks[r, k] >= 0:
+                tie[picks[r, k]] = np.float64(slots - k)
+    score = desk.score[r, :n]
+    if select_tied(score, tie, top, top_score):
         for i in range(n):
-            tie[i] += unit4(seed, Stream.TIE, day, request, i)[0]
-        rank_row(bids, weight, reserve, tie, score, top, top_score)
-    price_row(law.mechanism, bids, weight, slot_effects, reserve, top, top_score, price)
+            tie[i] += unit4(seed, Stream.TIE, day, request, advertiser(who, shelf, r, i))[0]
+        select_tied(score, tie, top, top_score)
+    for k in range(slots + 1):
+        desk.top[r, k] = top[k]
+
+
+@njit(cache=True, error_model="numpy")
+def _price_block(law: Law, slot_effects: Any, reserve: Any, rows: Any, count: Any, desk: Desk) -> None:
+    bids, weight, score, top, top_score, price = desk.bids, desk.weight, desk.score, desk.top, desk.top_score, desk.price
+    slots = price.shape[1]
+    for r in range(count):
+        for k in range(slots + 1):
+            top_score[r, k] = score[r, top[r, k]] if top[r, k] >= 0 else 0.0
+    for k in range(slots):
+        for r in range(count):
+            i, least = top[r, k], reserve[rows[r]]
+            if i < 0:
+                price[r, k] = 0
+            elif law.mechanism == GSP:
+                price[r, k] = gsp_price(top_score[r, k + 1], weight[r, i], least)
+            elif law.mechanism == VCG:
+                price[r, k] = vcg_price(k, weight[r, i], slot_effects, least, top_score[r])
+            else:
+                price[r, k] = np.int64(bids[r, i])
+
+
+@njit(cache=True, error_model="numpy")
+def decide_block(
+    law: Law, slot_effects: Any, terms: Terms, multiplier: Any, left: Any, who: Any, shelf: Any, segment: Any,
+    reserve: Any, seed: Any, day: Any, request: Any, pctr: Any, pcvr: Any, at: Any, rows: Any, count: Any, n: Any,
+    desk: Desk, tile: OcpcTile,
+) -> None:  # fmt: skip
+    """Decide ``count`` requests against the same budgets: afterwards the desk holds bids, ranking and prices.
+
+    Request r of the block is ``rows[r]`` of ``segment``, ``reserve`` and ``request``; its predictions are row ``at[r]``
+    of ``pctr`` and ``pcvr`` [., N]. ``multiplier`` [S, A], ``left`` [A] micros. The N candidates are the advertisers
+    ``who[shelf[r]]``, or all of them where ``who`` is empty.
+    """
+    cap, floor, bids, weight, score = desk.cap, desk.floor, desk.bids, desk.weight, desk.score
+    cap_micros = terms.cap_micros
+    for i in range(left.shape[0]):
+        cap[i] = np.float64(max(np.int64(0), min(cap_micros[i], left[i])))
+    for r in range(count):
+        floor[r] = np.float64(reserve[rows[r]])
+    _bid_block(
+        law, terms.bid_per_click, terms.bid_per_pcvr, multiplier, cap, who, shelf, segment, reserve, pctr, pcvr, at, rows,
+        count, n, desk.own, bids, desk.most_bid,
+    )  # fmt: skip
+    _weigh_block(law, pctr, pcvr, at, count, n, weight)
+    adjusts = (law.strategy == OCPC_SIMPLE) | (law.strategy == OCPC_GREEDY)
+    if adjusts:
+        _ocpc_block(law, terms, cap, who, shelf, pctr, pcvr, at, count, n, desk, tile)
+    odd = (law.squash != 1.0) & (law.squash != 0.0)
+    for r in range(count):
+        least = max(floor[r], 1.0)
+        for i in range(n):
+            product = bids[r, i] * weight[r, i]
+            score[r, i] = product if (bids[r, i] >= least) & (product > 0.0) else -1.0
+        for i in range(n, score.shape[1]):
+            score[r, i] = -1.0
+    if n <= NARROW:
+        rank_narrow(score, count, n, desk.carried, desk.places, desk.top, desk.clear)
+    else:
+        rank_wide(score, count, desk.cell, desk.best, desk.top, desk.clear)
+    for r in range(count):
+        if odd or not desk.clear[r]:
+            _rank_tied(r, n, who, shelf, seed, day, request[rows[r]], law.strategy == OCPC_GREEDY, desk)
+    _price_block(law, slot_effects, reserve, rows, count, desk)
 
 
 @njit(cache=True, error_model="numpy")
 def _decide_rows(
-    law: Law, slot_effects: Any, terms: Terms, multiplier: Any, left: Any, segment: Any, pctr: Any, pcvr: Any,
-    reserve: Any, seed: Any, day: Any, request: Any, desk: Desk, out: Decision,
+    law: Law, slot_effects: Any, terms: Terms, multiplier: Any, left: Any, who: Any, segment: Any, pctr: Any, pcvr: Any,
+    reserve: Any, seed: Any, day: Any, request: Any, desk: Desk, tile: OcpcTile, out: Decision,
 ) -> None:  # fmt: skip
-    slots = slot_effects.shape[0]
-    bid_per_click, bid_per_pcvr, mean_pcvr, price_micros, opted_in, cap_micros = terms
-    bids, weight, cap, lower, ocpc, tie, score, top, top_score, price = desk
-    for b in range(pctr.shape[0]):
-        decide_row(
-            law, slot_effects, bid_per_click, bid_per_pcvr, mean_pcvr, price_micros, opted_in, cap_micros, multiplier,
-            segment[b], left, pctr, pcvr, b, reserve[b], seed, day, request[b], bids, weight, cap, lower, ocpc, tie,
-            score, top, top_score, price,
+    slots, n = slot_effects.shape[0], pctr.shape[1]
+    rows = np.empty(WIDTH, np.int64)
+    for start in range(0, pctr.shape[0], WIDTH):
+        count = min(WIDTH, pctr.shape[0] - start)
+        for r in range(count):
+            rows[r] = start + r
+        decide_block(
+            law, slot_effects, terms, multiplier, left, who, rows, segment, reserve, seed, day, request, pctr, pcvr,
+            rows, rows, count, n, desk, tile,
         )  # fmt: skip
-        for k in range(slots):
-            out.winner[b, k] = top[k]
-            out.price_micros[b, k] = price[k]
-            out.score[b, k] = top_score[k]
-        out.runner_up[b] = top[slots]
-        out.runner_up_score[b] = top_score[slots]
-        for i in range(bids.shape[0]):
-            out.bid_micros[b, i] = bids[i]
+        for r in range(count):
+            b = start + r
+            for k in range(slots):
+                out.winner[b, k] = advertiser(who, rows, r, desk.top[r, k])
+                out.price_micros[b, k] = desk.price[r, k]
+                out.score[b, k] = desk.top_score[r, k]
+            out.runner_up[b] = advertiser(who, rows, r, desk.top[r, slots])
+            out.runner_up_score[b] = desk.top_score[r, slots]
+            for i in range(n):
+                out.bid_micros[b, i] = np.int64(desk.bids[r, i])
 
 
 def decide(
     rules: Rules, advertisers: Advertisers, multipliers: NDArray[np.float64], left_micros: NDArray[np.int64],
-    requests: Requests, predicted: Rates, seed: int,
+    requests: Requests, predicted: Rates, seed: int, who: NDArray[np.int32] = EVERYBODY,
 ) -> Decision:  # fmt: skip
     """Decide B requests against the same budgets: nothing is charged between them.
 
-    ``multipliers`` is [A, S] (S user segments), ``left_micros`` [A], ``predicted`` [B, A].
+    ``multipliers`` is [A, S] (S user segments), ``left_micros`` [A], ``predicted`` [B, N] for N candidates, who are the
+    advertisers ``who`` [B, N], or all A of them where it is left out.
     """
     count, n = predicted.ctr.shape
     slots = len(rules.slot_effects)
@@ -227,8 +384,8 @@ def decide(
     )
     _decide_rows(
         law_of(rules), slot_effects_of(rules), terms_of(advertisers), np.ascontiguousarray(multipliers.T),
-        left_micros, requests.segment,
+        left_micros, who, requests.segment,
         predicted.ctr, predicted.cvr, requests.reserve_micros, np.uint64(seed), requests.day, requests.request,
-        new_desk(n, slots), out,
+        new_desk(n, slots, len(left_micros)), new_tile(n), out,
     )  # fmt: skip
     return out

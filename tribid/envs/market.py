@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tribid.envs.advertisers import Advertisers
-from tribid.envs.decision import law_of, new_desk, slot_effects_of, terms_of
+from tribid.envs.decision import EVERYBODY, law_of, new_desk, new_tile, slot_effects_of, terms_of
 from tribid.envs.platform import Forecaster, Rates, Requests
 from tribid.envs.scenario import Scenario
-from tribid.envs.settlement import Counts, Slots, new_counts, new_slots, settle_rows
+from tribid.envs.settlement import Counts, Slots, new_block, new_counts, new_slots, settle_table
 from tribid.envs.world import Day, World, build_world
 
 RECENT_TICKS = 3
@@ -120,11 +120,11 @@ def step(state: MarketState, multipliers: ArrayLike) -> tuple[MarketState, Tick]
     n, count, slots = len(world.advertisers), len(requests.request), len(rules.slot_effects)
     left, counts, pages = state.left_micros.copy(), new_counts(n), new_slots(count, slots)
     gone = np.zeros(int(requests.session.max(initial=-1)) + 1, np.bool_)
-    settle_rows(
+    settle_table(
         law_of(rules), slot_effects_of(rules), terms_of(world.advertisers), world.leaving, rules.outcomes == "expected",
-        np.ascontiguousarray(chosen.T), left, requests.segment, requests.session, requests.reserve_micros,
+        np.ascontiguousarray(chosen.T), left, EVERYBODY, requests.segment, requests.session, requests.reserve_micros,
         predicted.ctr, predicted.cvr, truth.ctr, truth.cvr, np.uint64(day.seed), day.day, requests.request, gone,
-        new_desk(n, slots), counts, pages,
+        counts, pages, new_desk(n, slots, n), new_tile(n), new_block(slots),
     )  # fmt: skip
     ledger = Ledger(counts, state.left_micros - left)
     after = replace(

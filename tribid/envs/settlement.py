@@ -7,7 +7,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from tribid.envs.chance import Stream, unit4
-from tribid.envs.decision import Desk, Law, Terms, decide_row
+from tribid.envs.decision import WIDTH, Desk, Law, OcpcTile, Terms, advertiser, decide_block
 
 
 class Counts(NamedTuple):
@@ -88,76 +88,80 @@ def new_slots(requests: int, slots: int) -> Slots:
     )
 
 
-@njit(cache=True, error_model="numpy", forceinline=True)
-def _observe(
-    pctr: Any, pcvr: Any, b: Any, reserve: Any, slots: Any, weight: Any, score: Any, top: Any, top_score: Any,
-    took_part: Any, gap: Any, pctr_sum: Any, pcvr_sum: Any,
-) -> None:  # fmt: skip
-    to_beat = top_score[slots - 1]
-    inverse = 1.0 / to_beat if to_beat > 0.0 else np.inf
-    n = score.shape[0]
-    for i in range(n):
-        pctr_sum[i] += pctr[b, i]
-    for i in range(n):
-        pcvr_sum[i] += pcvr[b, i]
-    for i in range(n):
-        took_part[i] += 1.0 if score[i] > 0.0 else 0.0
-    for i in range(n):
-        above = score[i] * inverse - 1.0
-        above = above if above < 1.0 else 1.0
-        gap[i] += above if score[i] > 0.0 else 0.0
-    for k in range(slots):
-        i = top[k]
-        if i >= 0:
-            rival = max(top_score[slots], np.float64(reserve) * weight[i])
-            above = min(1.0, score[i] / rival - 1.0) if rival > 0.0 else 1.0
-            gap[i] += above - min(1.0, score[i] * inverse - 1.0)
+class Block(NamedTuple):
+    """Requests settled side by side: R = ``WIDTH`` of them, K slots.
+
+    ``rows`` [R] their places in the tick, ``at`` [R] their rows of the predictions, ``shelf`` [R] of their candidates, ``winner`` [K, R] advertisers (0 where
+    a slot is empty: its draws are not looked at), ``ctr`` and ``cvr`` [K, R] the winners' true rates; ``depth``, ``leave``
+    [R], ``click``, ``convert`` [K, R] uniform draws; ``shown`` [R] False for a visit that ended within the block.
+    """
+
+    rows: NDArray[np.int64]
+    at: NDArray[np.int64]
+    shelf: NDArray[np.int64]
+    request: NDArray[np.int64]
+    winner: NDArray[np.int64]
+    ctr: NDArray[np.float64]
+    cvr: NDArray[np.float64]
+    depth: NDArray[np.float64]
+    leave: NDArray[np.float64]
+    click: NDArray[np.float64]
+    convert: NDArray[np.float64]
+    shown: NDArray[np.bool_]
+
+
+def new_block(slots: int) -> Block:
+    """Fresh working memory."""
+    r, k = WIDTH, slots
+    rows = (np.zeros(r, np.int64) for _ in range(4))
+    pairs = (np.zeros((k, r)) for _ in range(2))
+    return Block(
+        *rows, np.zeros((k, r), np.int64), *pairs, np.zeros(r), np.zeros(r), np.zeros((k, r)), np.zeros((k, r)),
+        np.zeros(r, np.bool_),
+    )  # fmt: skip
+
+
+@njit(cache=True, error_model="numpy")
+def gather_block(start: Any, session: Any, gone: Any, block: Block) -> Any:
+    """The next requests from ``start`` on whose visits go on, into ``block.rows``; their number and where to go on."""
+    rows, count, b = block.rows, 0, start
+    while count < WIDTH and b < session.shape[0]:
+        if not gone[session[b]]:
+            rows[count] = b
+            count += 1
+        b += 1
+    return count, b
+
+
+@njit(cache=True, error_model="numpy")
+def draw_block(
+    seed: Any, day: Any, request: Any, who: Any, count: Any, leaves: Any, desk: Desk, block: Block
+) -> None:
+    """Name the block's winners and draw what its users would do."""
+    rows, shelf, own, winner, top = block.rows, block.shelf, block.request, block.winner, desk.top
+    depth, leave, click, convert = block.depth, block.leave, block.click, block.convert
+    for r in range(count):
+        own[r] = request[rows[r]]
+    for k in range(winner.shape[0]):
+        for r in range(count):
+            winner[k, r] = max(np.int64(0), advertiser(who, shelf, r, top[r, k]))
+    for r in range(count):
+        depth[r] = unit4(seed, Stream.DEPTH, day, own[r], 0)[0]
+    for k in range(winner.shape[0]):
+        for r in range(count):
+            click[k, r], convert[k, r], _, _ = unit4(seed, Stream.OUTCOME, day, own[r], winner[k, r])
+    if leaves:
+        for r in range(count):
+            leave[r] = unit4(seed, Stream.LEAVE, day, own[r], 0)[0]
 
 
 @njit(cache=True, error_model="numpy", forceinline=True)
-def _show_row(
-    per_impression: Any, expected: Any, slot_effects: Any, ctr: Any, cvr: Any, b: Any, seed: Any, day: Any,
-    request: Any, left: Any, top: Any, top_score: Any, price: Any, wins: Any, exposures: Any, clicks: Any,
-    conversions: Any, price_sum: Any, winner: Any, price_micros: Any, page_score: Any, exposed_: Any, clicked_: Any,
-    converted_: Any, charge_micros: Any, relevance: Any,
-) -> None:  # fmt: skip
-    """Show the winners of request ``b``: draw what the user does, charge, and write the page."""
-    depth = unit4(seed, Stream.DEPTH, day, request, 0)[0]
-    for k in range(slot_effects.shape[0]):
-        i = top[k]
-        if i < 0:
-            break
-        effect = slot_effects[k]
-        click_rate, conversion_rate = np.float64(ctr[b, i]), np.float64(cvr[b, i])
-        if expected:
-            exposed, clicked = effect, effect * click_rate
-            converted = clicked * conversion_rate
-        else:
-            draw_click, draw_conversion, _, _ = unit4(seed, Stream.OUTCOME, day, request, i)
-            exposed = 1.0 if depth < effect else 0.0
-            clicked = exposed if draw_click < click_rate else 0.0
-            converted = clicked if draw_conversion < conversion_rate else 0.0
-        event = exposed if per_impression else clicked
-        charge = min(np.int64(np.floor(np.float64(price[k]) * event + 0.5)), left[i])
-        left[i] -= charge
-        wins[i] += 1.0
-        exposures[i] += exposed
-        clicks[i] += clicked
-        conversions[i] += converted
-        price_sum[i] += np.float64(price[k])
-        winner[b, k], price_micros[b, k], page_score[b, k] = i, price[k], top_score[k]
-        exposed_[b, k], clicked_[b, k], converted_[b, k] = exposed, clicked, converted
-        charge_micros[b, k] = charge
-        relevance[b] += effect * click_rate
-
-
-@njit(cache=True, error_model="numpy", forceinline=True)
-def _leaves(leaving: Leaving, slot_effects: Any, top: Any, ctr: Any, b: Any, draw: Any) -> Any:
+def _leaves(leaving: Leaving, slot_effects: Any, top: Any, ctr: Any, r: Any, draw: Any) -> Any:
     shortfall, shown = 0.0, 0.0
     for k in range(slot_effects.shape[0]):
-        if top[k] >= 0:
+        if top[r, k] >= 0:
             shown += slot_effects[k]
-            relative = np.float64(ctr[b, top[k]]) / leaving.reference_ctr
+            relative = ctr[k, r] / leaving.reference_ctr
             shortfall += slot_effects[k] * max(0.0, 1.0 - relative)
     chance = leaving.base
     if shown > 0.0:
@@ -165,46 +169,170 @@ def _leaves(leaving: Leaving, slot_effects: Any, top: Any, ctr: Any, b: Any, dra
     return draw < chance
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
-def settle_rows(
-    law: Law, slot_effects: Any, terms: Terms, leaving: Leaving, expected: Any, multiplier: Any, left: Any,
-    segment: Any, session: Any, reserve: Any, pctr: Any, pcvr: Any, ctr: Any, cvr: Any, seed: Any, day: Any,
-    request: Any, gone: Any, desk: Desk, counts: Counts, out: Slots,
-) -> None:  # fmt: skip
-    """Settle a tick: ``left`` [A] (micros), ``gone`` [sessions], ``counts`` and ``out`` are written in place.
+@njit(cache=True, error_model="numpy")
+def settle_block(
+    per_impression: Any, expected: Any, slot_effects: Any, leaving: Leaving, left: Any, cap_micros: Any, session: Any,
+    gone: Any, count: Any, counts: Counts, desk: Desk, block: Block, out: Slots,
+) -> Any:  # fmt: skip
+    """Show, click and charge the block's requests in order; the number settled.
 
-    ``multiplier`` is [S, A]; ``pctr``, ``pcvr`` are what the platform believes, ``ctr``, ``cvr`` what is true, [B, A].
+    The block was decided under the budgets at its start. It ends early with the first request after which a charged
+    advertiser has less left than its largest bid of the block: whatever follows has to be decided anew. ``left`` [A],
+    ``gone`` [sessions], ``counts`` and ``out`` (pages; may be empty) are written in place.
     """
-    slots = slot_effects.shape[0]
-    bid_per_click, bid_per_pcvr, mean_pcvr, price_micros, opted_in, cap_micros = terms
-    bids, weight, cap, lower, ocpc, tie, score, top, top_score, price = desk
-    served, took_part, wins, exposures, clicks, conversions, price_sum, gap, pctr_sum, pcvr_sum = counts
-    winner, paid, page_score, exposed, clicked, converted, charge, runner_up, runner_up_score, relevance = out[:10]
-    left_page, skipped = out.left, out.skipped
-    decided = 0
-    for b in range(pctr.shape[0]):
+    top, top_score, price, most_bid, cap = desk.top, desk.top_score, desk.price, desk.most_bid, desk.cap
+    rows, winner, ctr, cvr, depth, click, convert = (
+        block.rows, block.winner, block.ctr, block.cvr, block.depth, block.click, block.convert
+    )  # fmt: skip
+    wins, exposures, clicks, conversions, price_sum = (
+        counts.wins, counts.exposures, counts.clicks, counts.conversions, counts.price
+    )  # fmt: skip
+    slots, pages = slot_effects.shape[0], out.winner.shape[0] > 0
+    leaves = (leaving.base > 0.0) | (leaving.irrelevance > 0.0)
+    for r in range(count):
+        b, stale = rows[r], False
+        block.shown[r] = not gone[session[b]]
         if gone[session[b]]:
-            skipped[b] = True
             continue
-        decided += 1
-        decide_row(
-            law, slot_effects, bid_per_click, bid_per_pcvr, mean_pcvr, price_micros, opted_in, cap_micros, multiplier,
-            segment[b], left, pctr, pcvr, b, reserve[b], seed, day, request[b], bids, weight, cap, lower, ocpc, tie,
-            score, top, top_score, price,
+        for k in range(slots):
+            place = top[r, k]
+            if place < 0:
+                break
+            i, effect = winner[k, r], slot_effects[k]
+            if expected:
+                exposed, clicked = effect, effect * ctr[k, r]
+                converted = clicked * cvr[k, r]
+            else:
+                exposed = 1.0 if depth[r] < effect else 0.0
+                clicked = exposed if click[k, r] < ctr[k, r] else 0.0
+                converted = clicked if convert[k, r] < cvr[k, r] else 0.0
+            event = exposed if per_impression else clicked
+            charge = min(np.int64(np.floor(np.float64(price[r, k]) * event + 0.5)), left[i])
+            left[i] -= charge
+            stale |= (left[i] < cap_micros[i]) & (np.float64(left[i]) < most_bid[place]) & (charge > 0)
+            wins[i] += 1.0
+            exposures[i] += exposed
+            clicks[i] += clicked
+            conversions[i] += converted
+            price_sum[i] += np.float64(price[r, k])
+            if pages:
+                out.winner[b, k], out.price_micros[b, k], out.score[b, k] = i, price[r, k], top_score[r, k]
+                out.exposed[b, k], out.clicked[b, k], out.converted[b, k] = exposed, clicked, converted
+                out.charge_micros[b, k] = charge
+                out.relevance[b] += effect * ctr[k, r]
+        if leaves and _leaves(leaving, slot_effects, top, ctr, r, block.leave[r]):
+            gone[session[b]] = True
+            if pages:
+                out.left[b] = True
+        if stale:
+            return r + 1
+    return count
+
+
+@njit(cache=True, error_model="numpy")
+def observe_block(
+    reserve: Any, who: Any, pctr: Any, pcvr: Any, n: Any, done: Any, counts: Counts, desk: Desk,
+    block: Block, out: Slots,
+) -> None:  # fmt: skip
+    """Add up what each advertiser is told of the first ``done`` requests of the block."""
+    rows, at, weight, score, top, top_score, gaps = (
+        block.rows, block.at, desk.weight, desk.score, desk.top, desk.top_score, desk.own
+    )  # fmt: skip
+    took_part, gap, pctr_sum, pcvr_sum, served = counts.took_part, counts.gap, counts.pctr, counts.pcvr, counts.served
+    slots, pages = desk.price.shape[1], out.winner.shape[0] > 0
+    own_gap = gaps[0]
+    for r in range(done):
+        if not block.shown[r]:
+            continue
+        a, b = at[r], rows[r]
+        if pages:
+            out.runner_up[b] = advertiser(who, block.shelf, r, top[r, slots])
+            out.runner_up_score[b] = top_score[r, slots]
+        to_beat = top_score[r, slots - 1]
+        inverse = 1.0 / to_beat if to_beat > 0.0 else np.inf
+        for i in range(n):
+            above = score[r, i] * inverse - 1.0
+            above = above if above < 1.0 else 1.0
+            own_gap[i] = above if score[r, i] > 0.0 else 0.0
+        if who.shape[0] > 0:
+            for i in range(n):
+                w = who[block.shelf[r], i]
+                gap[w] += own_gap[i]
+                took_part[w] += 1.0 if score[r, i] > 0.0 else 0.0
+                pctr_sum[w] += pctr[a, i]
+                pcvr_sum[w] += pcvr[a, i]
+                served[w] += 1.0
+        else:
+            for i in range(n):
+                gap[i] += own_gap[i]
+            for i in range(n):
+                took_part[i] += 1.0 if score[r, i] > 0.0 else 0.0
+            for i in range(n):
+                pctr_sum[i] += pctr[a, i]
+            for i in range(n):
+                pcvr_sum[i] += pcvr[a, i]
+        for k in range(slots):
+            i = top[r, k]
+            if i >= 0:
+                rival = max(top_score[r, slots], np.float64(reserve[b]) * weight[r, i])
+                above = min(1.0, score[r, i] / rival - 1.0) if rival > 0.0 else 1.0
+                gap[advertiser(who, block.shelf, r, i)] += above - min(1.0, score[r, i] * inverse - 1.0)
+
+
+@njit(cache=True, error_model="numpy")
+def shown_of(done: Any, block: Block) -> Any:
+    """How many of the first ``done`` requests came at all."""
+    shown = 0
+    for r in range(done):
+        shown += np.int64(block.shown[r])
+    return shown
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def settle_table(
+    law: Law, slot_effects: Any, terms: Terms, leaving: Leaving, expected: Any, multiplier: Any, left: Any, who: Any,
+    segment: Any, session: Any, reserve: Any, pctr: Any, pcvr: Any, ctr: Any, cvr: Any, seed: Any, day: Any,
+    request: Any, gone: Any, counts: Counts, out: Slots, desk: Desk, tile: OcpcTile, block: Block,
+) -> None:  # fmt: skip
+    """Settle a tick whose rates are given: ``left`` [A] (micros), ``gone`` [sessions], ``counts``, ``out`` in place.
+
+    ``multiplier`` is [S, A]; ``pctr``, ``pcvr`` are what the platform believes, ``ctr``, ``cvr`` what is true, [B, N].
+    """
+    n = pctr.shape[1]
+    leaves = (leaving.base > 0.0) | (leaving.irrelevance > 0.0)
+    rows, winner, start, served = block.rows, block.winner, 0, 0
+    while start < pctr.shape[0]:
+        count, after = gather_block(start, session, gone, block)
+        for r in range(count):
+            block.at[r], block.shelf[r] = rows[r], rows[r]
+        decide_block(
+            law, slot_effects, terms, multiplier, left, who, block.shelf, segment, reserve, seed, day, request, pctr, pcvr,
+            block.at, rows, count, n, desk, tile,
         )  # fmt: skip
-        _observe(
-            pctr, pcvr, b, reserve[b], slots, weight, score, top, top_score, took_part, gap, pctr_sum, pcvr_sum
+        draw_block(seed, day, request, who, count, leaves, desk, block)
+        for k in range(winner.shape[0]):
+            for r in range(count):
+                place = max(np.int64(0), desk.top[r, k])
+                block.ctr[k, r], block.cvr[k, r] = ctr[rows[r], place], cvr[rows[r], place]
+        done = settle_block(
+            law.per_impression, expected, slot_effects, leaving, left, terms.cap_micros, session, gone, count, counts,
+            desk, block, out,
         )  # fmt: skip
-        runner_up[b], runner_up_score[b] = top[slots], top_score[slots]
-        _show_row(
-            law.per_impression, expected, slot_effects, ctr, cvr, b, seed, day, request[b], left, top, top_score, price,
-            wins, exposures, clicks, conversions, price_sum, winner, paid, page_score, exposed, clicked, converted,
-            charge, relevance,
-        )  # fmt: skip
-        if leaving.base > 0.0 or leaving.irrelevance > 0.0:
-            draw = unit4(seed, Stream.LEAVE, day, request[b], 0)[0]
-            if _leaves(leaving, slot_effects, top, ctr, b, draw):
-                left_page[b] = True
-                gone[session[b]] = True
-    for i in range(served.shape[0]):
-        served[i] += decided
+        observe_block(reserve, who, pctr, pcvr, n, done, counts, desk, block, out)
+        served += shown_of(done, block)
+        start = after if done == count else rows[done - 1] + 1
+    if who.shape[0] == 0:
+        for i in range(left.shape[0]):
+            counts.served[i] += served
+    mark_skipped(session, gone, out)
+
+
+@njit(cache=True, error_model="numpy")
+def mark_skipped(session: Any, gone: Any, out: Slots) -> None:
+    """Requests after their visit's last page never came."""
+    if out.winner.shape[0] == 0:
+        return
+    over = np.zeros(gone.shape[0], np.bool_)
+    for b in range(session.shape[0]):
+        out.skipped[b] = over[session[b]]
+        over[session[b]] |= out.left[b]
