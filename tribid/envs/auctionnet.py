@@ -8,20 +8,20 @@ sold, the day's traffic curve is ours, and the error between value and predictio
 """
 
 import math
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
-from numba import njit, uint64
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from tribid.envs.advertisers import advertiser_arrays
-from tribid.envs.chance import Stream, mix64, normals, stream_key, uniforms
+from tribid.envs.auctionnet_kernels import ValuePlan, draw_values, settle_auctionnet
+from tribid.envs.chance import Stream, normals, stream_key, uniforms
 from tribid.envs.platform import NoisyTruth, Rates, Requests
 from tribid.envs.scenario import MICROS, AuctionNetWorld, Scenario
 from tribid.envs.settlement import Leaving
 from tribid.envs.traffic import expected_share
-from tribid.envs.world import Arrivals, Day
+from tribid.envs.world import Arrivals, Day, Settling
 
 _WINDOW = 4
 _PREDICTION_ERROR = 0.15
@@ -68,8 +68,32 @@ class AuctionNet:
         values = np.empty((count, len(mean)), np.float32)
         shared, own = math.sqrt(self.config.shared_effect), math.sqrt(1.0 - self.config.shared_effect)
         keys = (stream_key(day.seed, Stream.ITEMS, day.day), stream_key(day.seed, Stream.SESSION, day.day))
-        _draw_values(*keys, index, mean, spread, np.float32(shared), np.float32(own), _NORMALS, values)
+        draw_values(*keys, index, mean, spread, np.float32(shared), np.float32(own), _NORMALS, values)
         return Arrivals(requests, Rates(np.ones_like(values), values))
+
+    @property
+    def n_candidates(self) -> int:
+        """Everybody is a candidate."""
+        return len(self.advertisers)
+
+    def settle(self, days: Sequence[Day], tick: int, job: Settling) -> None:
+        """Play a tick of several days without storing its values; see ``DirectWorld``."""
+        levels = [self._levels(day, tick) for day in days]
+        plan = ValuePlan(
+            seed=np.array([day.seed for day in days], np.uint64),
+            day=np.array([day.day for day in days], np.int64),
+            first=np.array([day.first[tick] for day in days], np.int64),
+            count=np.array([day.counts[tick] for day in days], np.int64),
+            own_key=np.array([stream_key(day.seed, Stream.ITEMS, day.day) for day in days], np.uint64),
+            shared_key=np.array([stream_key(day.seed, Stream.SESSION, day.day) for day in days], np.uint64),
+            error_key=np.array([stream_key(day.seed, Stream.CVR_ERROR, day.day) for day in days], np.uint64),
+            mean=np.stack([mean for mean, _ in levels]),
+            spread=np.stack([spread for _, spread in levels]),
+            shared=math.sqrt(self.config.shared_effect),
+            own=math.sqrt(1.0 - self.config.shared_effect),
+            reserve=round(self.rules.reserve * MICROS),
+        )
+        settle_auctionnet(*job, plan, _NORMALS, self.forecaster.cvr_table)
 
     def _levels(self, day: Day, tick: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Mean value and its relative spread, each [A], in this tick."""
@@ -81,15 +105,3 @@ class AuctionNet:
             0.5 + 0.1 * normals(day.seed, Stream.ADVERTISERS, day.day, request=np.arange(n))[:, 0], 0.05, None
         )
         return (self.config.mean_value * by_category * within).astype(np.float32), spread.astype(np.float32)
-
-
-@njit(cache=True, nogil=True)
-def _draw_values(
-    key: Any, shared_key: Any, request: Any, mean: Any, spread: Any, shared: Any, own: Any, table: Any, out: Any
-) -> None:
-    shift = uint64(52)
-    for b in range(out.shape[0]):
-        common = shared * table[mix64(shared_key, request[b], 0) >> shift]
-        for i in range(out.shape[1]):
-            z = common + own * table[mix64(key, request[b], i) >> shift]
-            out[b, i] = min(np.float32(1.0), max(np.float32(0.0), mean[i] * (np.float32(1.0) + spread[i] * z)))

@@ -6,20 +6,33 @@ with the user's purchase power and the item's price. Every design choice of this
 """
 
 import math
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from tribid.auctions import trimmed_mean_pcvr
 from tribid.envs.advertisers import Advertisers, advertiser_arrays
-from tribid.envs.chance import Stream, normals, unit4
+from tribid.envs.chance import Stream, normals, stream_key
+from tribid.envs.decision import EVERYBODY
+from tribid.envs.feed_kernels import (
+    BY_CLUSTER,
+    BY_NOBODY,
+    BY_STATE,
+    Crowd,
+    Errors,
+    Shelves,
+    TickPlan,
+    draw_visits,
+    settle_feed,
+    true_rates,
+)
 from tribid.envs.platform import Forecaster, NoisyTruth, Rates, Requests
 from tribid.envs.scenario import MICROS, Advertiser, FeedWorld, GeneratedAdvertisers, Scenario
 from tribid.envs.settlement import Leaving
+from tribid.envs.shelves import cells_of, shelves_of
 from tribid.envs.traffic import plan_day
-from tribid.envs.world import Arrivals, Day
+from tribid.envs.world import Arrivals, Day, Settling
 
 _CALIBRATION_REQUESTS = 4096
 _BEFORE = 0xFFFFFFFF
@@ -36,9 +49,15 @@ class Feed:
         self.n_ticks = config.traffic.ticks
         self._users = _Users(config)
         self._ads = _Ads(config, scenario.advertisers or scenario.generated)
+        self._shelves, self._crowd = _stocked(config, self._users, self._ads)
         noisy = _forecaster(config, len(self._ads.price))
+        self._shelves = self._shelves._replace(
+            ctr_bias=self._on_shelves(noisy.ctr_bias), cvr_bias=self._on_shelves(noisy.cvr_bias)
+        )
         self.forecaster: Forecaster = noisy if config.prediction.knows_state else StateBlind(self, noisy)
         self.cluster = self._users.clusters(self)
+        self._crowd = self._crowd._replace(cluster=self.cluster)
+        self._errors = Errors(noisy.ctr_table, noisy.cvr_table, config.prediction.knows_state, config.users.buying_share)
         self.leaving = Leaving(
             config.users.leave_base,
             config.users.leave_irrelevance,
@@ -65,8 +84,51 @@ class Feed:
             session=visit,
             segment=self.segment(user, guess)[visit],
             reserve_micros=np.full(count, round(self.rules.reserve * MICROS), np.int64),
+            candidates=self.candidates(user[visit]),
         )
         return Arrivals(requests, self.truth(requests.user, buying[visit]))
+
+    def candidates(self, user: NDArray[np.int64]) -> NDArray[np.int32] | None:
+        """The advertisers [B, N] that are retrieved for these users; None where everybody is."""
+        return self._shelves.who[self._crowd.shelf[user]] if len(self._shelves.who) else None
+
+    @property
+    def n_candidates(self) -> int:
+        """Candidates of a request."""
+        return int(self._shelves.ctr.shape[1])
+
+    def settle(self, days: Sequence[Day], tick: int, job: Settling) -> None:
+        """Play a tick of several days without storing its rates; see ``DirectWorld``."""
+        config = self.config
+        plan = TickPlan(
+            seed=np.array([day.seed for day in days], np.uint64),
+            day=np.array([day.day for day in days], np.int64),
+            first=np.array([day.first[tick] for day in days], np.int64),
+            count=np.array([day.counts[tick] for day in days], np.int64),
+            ctr_key=np.array([stream_key(day.seed, Stream.CTR_ERROR, day.day) for day in days], np.uint64),
+            cvr_key=np.array([stream_key(day.seed, Stream.CVR_ERROR, day.day) for day in days], np.uint64),
+            session_length=config.traffic.session_length,
+            buying_share=self.buying_share(tick),
+            accuracy=config.users.state_accuracy,
+            segments={"none": BY_NOBODY, "state": BY_STATE, "cluster": BY_CLUSTER}[self.rules.segments],
+            reserve=round(self.rules.reserve * MICROS),
+        )
+        settle_feed(*job, self._crowd, self._shelves, self._errors, self._effects(), plan)
+
+    def share_of_requests(self) -> NDArray[np.float64]:
+        """In which share of the users' requests each ad is a candidate [A]; an ad on no shelf counts as on one user's."""
+        n, users = len(self._ads.price), self.config.users.count
+        if not len(self._shelves.who):
+            return np.ones(n)
+        visits = np.bincount(self._crowd.shelf, minlength=len(self._shelves.who))
+        seen = np.bincount(
+            self._shelves.who.ravel(), np.repeat(visits, self._shelves.who.shape[1]), minlength=n
+        )
+        return np.maximum(seen, 1.0) / users
+
+    def _on_shelves(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """An ad's value [A] wherever the ad stands, [G, N]."""
+        return values[self._shelves.who] if len(self._shelves.who) else values[None]
 
     def segment(self, user: NDArray[np.int64], buying: NDArray[np.bool_]) -> NDArray[np.int64]:
         """The segment [B] that a policy may act on, from what the platform believes of the visit."""
@@ -91,21 +153,14 @@ class Feed:
         return self._rates(user, np.full(len(user), self.config.users.buying_share, np.float32))
 
     def _rates(self, user: NDArray[np.int64], buying: NDArray[np.float32]) -> Rates:
-        out = Rates(*(np.empty((len(user), len(self._ads.price)), np.float32) for _ in range(2)))
-        u, a, config = self._users, self._ads, self.config
-        effects = np.array(
-            [
-                config.rates.interest_ctr,
-                config.rates.interest_cvr,
-                config.users.buying_ctr_effect,
-                config.users.buying_cvr_effect,
-            ],
-            np.float32,
-        )
-        _true_rates(
-            user, buying, u.interests, u.activity, u.power, a.interests, a.ctr, a.cvr, effects, out.ctr, out.cvr
-        )
+        out = Rates(*(np.empty((len(user), self._shelves.ctr.shape[1]), np.float32) for _ in range(2)))
+        true_rates(user, buying, self._crowd, self._shelves, self._effects(), out.ctr, out.cvr)
         return out
+
+    def _effects(self) -> NDArray[np.float32]:
+        rates, users = self.config.rates, self.config.users
+        effects = [rates.interest_ctr, rates.interest_cvr, users.buying_ctr_effect, users.buying_cvr_effect]
+        return np.array(effects, np.float32)
 
     def visits(
         self, day: Day, tick: int, visits: int
@@ -114,7 +169,7 @@ class Feed:
         users = self.config.users
         share = self.buying_share(tick) if day.day != _BEFORE else users.buying_share
         user, buying, guess = np.empty(visits, np.int64), np.empty(visits, np.bool_), np.empty(visits, np.bool_)
-        _draw_visits(
+        draw_visits(
             np.uint64(day.seed), day.day, day.first[tick], users.count, share, users.state_accuracy,
             user, buying, guess,
         )  # fmt: skip
@@ -126,15 +181,35 @@ class Feed:
         user, buying, _ = self.visits(day, 0, count)
         truth = self.truth(user, buying)
         nothing = np.zeros(count, np.int64)
-        requests = Requests(day.day, 0, np.arange(count), user, nothing, nothing, nothing)
+        requests = Requests(day.day, 0, np.arange(count), user, nothing, nothing, nothing, self.candidates(user))
         return truth, self.forecaster.predict(day.seed, requests, truth)
 
     def _priced(self, scenario: Scenario) -> Advertisers:
-        _, predicted = self.sample_rates()
-        mean_pctr = predicted.ctr.mean(axis=0, dtype=np.float64)
-        mean_pcvr = trimmed_mean_pcvr(predicted.cvr.T)
+        if len(self._shelves.who):
+            mean_pctr, mean_pcvr = self._usual_rates()
+        else:
+            _, predicted = self.sample_rates()
+            mean_pctr = predicted.ctr.mean(axis=0, dtype=np.float64)
+            mean_pcvr = trimmed_mean_pcvr(predicted.cvr.T)
         listed = scenario.advertisers or _generate(scenario.generated, self, mean_pctr, mean_pcvr)
         return advertiser_arrays(listed, scenario.rules, mean_pctr, mean_pcvr)
+
+
+    def _usual_rates(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean predictions of each ad where it was a candidate; of an ad that never was, its level's.
+
+        The trimmed mean is over the predictions of one ad, as without retrieval.
+        """
+        user, _, _ = self.visits(Day(self.config.seed, _BEFORE, np.array([0]), np.array([0]), np.ones(1)), 0, 4096)
+        _, predicted = self.sample_rates()
+        listed = self.candidates(user)
+        assert listed is not None
+        order = np.argsort(listed, axis=None, kind="stable")
+        ads, starts = np.unique(listed.ravel()[order], return_index=True)
+        pctr, pcvr = (1.0 / (1.0 + np.exp(-level.astype(np.float64))) for level in (self._ads.ctr, self._ads.cvr))
+        pctr[ads] = [part.mean(dtype=np.float64) for part in np.split(predicted.ctr.ravel()[order], starts[1:])]
+        pcvr[ads] = [float(trimmed_mean_pcvr(part)) for part in np.split(predicted.cvr.ravel()[order], starts[1:])]
+        return pctr, pcvr
 
 
 class StateBlind:
@@ -171,7 +246,9 @@ class _Users:
         for start in range(0, self._count, 4096):
             user = np.arange(start, min(start + 4096, self._count))
             rates = feed.truth(user, np.zeros(len(user), np.bool_))
-            revenue[user] = (rates.ctr * rates.cvr) @ feed._ads.price
+            listed = feed.candidates(user)
+            worth = rates.ctr * rates.cvr
+            revenue[user] = worth @ feed._ads.price if listed is None else (worth * feed._ads.price[listed]).sum(axis=1)
         rank = np.empty(self._count, np.int64)
         rank[np.argsort(revenue, kind="stable")] = np.arange(self._count)
         clusters: NDArray[np.int64] = rank * self._clusters // self._count
@@ -212,6 +289,19 @@ class _Ads:
         )
 
 
+def _stocked(config: FeedWorld, users: _Users, ads: _Ads) -> tuple[Shelves, Crowd]:
+    """The shelves without biases, and the crowd without clusters."""
+    shelf, who = np.zeros(users.activity.shape[0], np.int64), EVERYBODY
+    interests, ctr, cvr = ads.interests[None], ads.ctr[None], ads.cvr[None]
+    if config.retrieval is not None and config.retrieval.candidates < len(ads.price):
+        centres = cells_of(config.seed, config.retrieval.cells, config.users.interests)
+        shelf = (users.interests @ centres.T).argmax(axis=1).astype(np.int64)
+        who = shelves_of(centres, ads.interests, ads.ctr, config.rates.interest_ctr, config.retrieval.candidates)
+        interests, ctr, cvr = np.ascontiguousarray(ads.interests[:, who].swapaxes(0, 1)), ads.ctr[who], ads.cvr[who]
+    crowd = Crowd(users.interests, users.activity, users.power, np.zeros(0, np.int64), shelf)
+    return Shelves(who, interests, ctr, cvr, np.zeros_like(ctr), np.zeros_like(cvr)), crowd
+
+
 def _forecaster(config: FeedWorld, ads: int) -> NoisyTruth:
     prediction = config.prediction
     spread = prediction.ad_calibration_spread * normals(config.seed, Stream.CALIBRATION, request=np.arange(ads))
@@ -226,14 +316,14 @@ def _forecaster(config: FeedWorld, ads: int) -> NoisyTruth:
 def _generate(
     wanted: GeneratedAdvertisers, feed: Feed, mean_pctr: NDArray[np.float64], mean_pcvr: NDArray[np.float64]
 ) -> tuple[Advertiser, ...]:
-    requests = feed.config.traffic.requests
+    requests, share = feed.config.traffic.requests, feed.share_of_requests()
     spread = normals(feed.config.seed, Stream.ADVERTISERS, request=np.arange(wanted.count))
     advertisers = []
     for i in range(wanted.count):
         price, objective = float(feed._ads.price[i]), wanted.objectives[i % len(wanted.objectives)]
         affordable = wanted.margin * price
         base_bid = max(0.01, round(wanted.bid_level * affordable * float(mean_pcvr[i]), 4))
-        everything = requests * float(mean_pctr[i]) * base_bid
+        everything = requests * float(mean_pctr[i]) * base_bid * share[i]
         budget = max(0.01, round(wanted.budget_share * everything * math.exp(wanted.budget_spread * spread[i, 0]), 2))
         advertisers.append(
             Advertiser(
@@ -253,61 +343,3 @@ def _generate(
 
 def _logit(rate: float) -> float:
     return math.log(rate / (1 - rate))
-
-
-@njit(cache=True)
-def _draw_visits(
-    seed: Any, day: Any, first: Any, users: Any, buying_share: Any, accuracy: Any, user: Any, buying: Any, guess: Any
-) -> None:
-    for s in range(user.shape[0]):
-        who, state, known, _ = unit4(seed, Stream.SESSION, day, first + s, 0)
-        user[s] = int(who * users)
-        buying[s] = state < buying_share
-        guess[s] = buying[s] == (known < accuracy)
-
-
-@njit(cache=True, nogil=True)
-def _true_rates(
-    user: Any, buying: Any, interests: Any, activity: Any, power: Any, ad_interests: Any, ad_ctr: Any, ad_cvr: Any,
-    effects: Any, ctr: Any, cvr: Any,
-) -> None:  # fmt: skip
-    n_ads = ad_ctr.shape[0]
-    match, odds, scale = np.empty(n_ads, np.float32), np.empty(n_ads, np.float32), np.empty(n_ads, np.float32)
-    for b in range(user.shape[0]):
-        u = user[b]
-        for i in range(n_ads):
-            match[i] = np.float32(0.0)
-        for d in range(interests.shape[1]):
-            for i in range(n_ads):
-                match[i] += interests[u, d] * ad_interests[d, i]
-        shift = activity[u] + effects[2] * buying[b]
-        for i in range(n_ads):
-            odds[i] = ad_ctr[i] + shift + effects[0] * match[i]
-        _logistic(odds, scale, ctr[b])
-        shift = power[u] + effects[3] * buying[b]
-        for i in range(n_ads):
-            odds[i] = ad_cvr[i] + shift + effects[1] * match[i]
-        _logistic(odds, scale, cvr[b])
-
-
-@njit(cache=True, nogil=True)
-def _logistic(x: Any, scale: Any, out: Any) -> None:
-    """``out = 1 / (1 + exp(-x))`` for float32 [n], in vector instructions and the same on every machine.
-
-    exp(-x) = 2^k exp(r) with r within ln(2) / 2 of zero: exp(r) by its Taylor polynomial of degree 7 (error below 1e-7),
-    2^k by writing the float's exponent. The mathematical library's exp is slower and differs by an ulp between machines.
-    """
-    one, bits = np.float32(1.0), scale.view(np.int32)
-    for i in range(x.shape[0]):
-        y = max(np.float32(-80.0), min(np.float32(80.0), -x[i]))
-        k = np.floor(y * np.float32(1.44269504) + np.float32(0.5))
-        r = (y - k * np.float32(0.693359375)) + k * np.float32(2.12194440e-4)
-        p = np.float32(1.0 / 5040.0) * r + np.float32(1.0 / 720.0)
-        p = p * r + np.float32(1.0 / 120.0)
-        p = p * r + np.float32(1.0 / 24.0)
-        p = p * r + np.float32(1.0 / 6.0)
-        p = p * r + np.float32(0.5)
-        x[i] = (p * r + one) * r + one
-        bits[i] = (np.int32(k) + np.int32(127)) << np.int32(23)
-    for i in range(x.shape[0]):
-        out[i] = one / (one + x[i] * scale[i])

@@ -1,27 +1,31 @@
-"""The market's rules as two pure functions: ``reset`` opens a day, ``step`` plays one tick of it.
+"""The market's rules as pure functions: ``reset`` opens a day, ``step`` plays one tick of it; ``*_many`` do M days at once.
 
 A state is never changed; ``step`` returns the next one and the record of what happened. Budgets are hard: a bid is
 capped at what its advertiser has left when its request comes, so a charge always fits.
 """
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tribid.envs.advertisers import Advertisers
-from tribid.envs.decision import EVERYBODY, law_of, new_desk, new_tile, slot_effects_of, terms_of
+from tribid.envs.decision import EVERYBODY, law_of, slot_effects_of, terms_of
 from tribid.envs.platform import Forecaster, Rates, Requests
 from tribid.envs.scenario import Scenario
-from tribid.envs.settlement import Counts, Slots, new_block, new_counts, new_slots, settle_table
-from tribid.envs.world import Day, World, build_world
+from tribid.envs.settlement import Counts, Slots, counts_of, new_counts, new_slots, settle_table
+from tribid.envs.workspace import workspace
+from tribid.envs.world import Arrivals, Day, DirectWorld, Settling, World, build_world
 
 RECENT_TICKS = 3
 
 
 class Ledger(NamedTuple):
-    """Counts [A] and money [A] of one tick, of some ticks, or of the day so far."""
+    """Counts and money [A] (of M days: [M, A]) of one tick, of some ticks, or of the day so far."""
 
     counts: Counts
     spend_micros: NDArray[np.int64]
@@ -39,7 +43,8 @@ class MarketState:
     """A day in progress, before tick ``tick``; ``tick == world.n_ticks`` once it has ended.
 
     ``left_micros`` [A] is what each advertiser may still spend; ``multipliers`` [A, S] those of the last tick;
-    ``recent`` the ledgers of the last three ticks, newest first; ``total`` the day's.
+    ``recent`` the ledgers of the last three ticks, newest first; ``total`` the day's. M days in step (``reset_many``) are
+    one state whose arrays have a first axis of M and whose ``days`` lists them all; ``day`` is then the first.
     """
 
     scenario: Scenario
@@ -51,6 +56,7 @@ class MarketState:
     multipliers: NDArray[np.float64]
     recent: tuple[Ledger, ...]
     total: Ledger
+    days: tuple[Day, ...] = ()
 
     @property
     def advertisers(self) -> Advertisers:
@@ -63,16 +69,42 @@ class MarketState:
         return self.tick >= self.world.n_ticks
 
 
-class Tick(NamedTuple):
-    """The record of tick ``number``: the requests, true and predicted rates, what each slot held, and the ledger."""
+@dataclass(frozen=True)
+class Tick:
+    """The record of tick ``number``: the requests, true and predicted rates, what each slot held, and the ledger.
 
-    number: int
-    requests: Requests
-    truth: Rates
-    predicted: Rates
+    Requests and rates are made again when they are asked for: they are pure functions of the day, and a market that
+    nobody looks into keeps none of them.
+    """
+
+    before: MarketState
     slots: Slots
     ledger: Ledger
     multipliers: NDArray[np.float64]
+
+    @property
+    def number(self) -> int:
+        """The tick's index within the day."""
+        return self.before.tick
+
+    @cached_property
+    def _arrivals(self) -> Arrivals:
+        return self.before.world.arrivals(self.before.day, self.before.tick)
+
+    @property
+    def requests(self) -> Requests:
+        """The tick's requests in order of arrival."""
+        return self._arrivals.requests
+
+    @property
+    def truth(self) -> Rates:
+        """True rates [B, N] of each request's candidates."""
+        return self._arrivals.truth
+
+    @cached_property
+    def predicted(self) -> Rates:
+        """Predicted rates [B, N] of each request's candidates."""
+        return _predicted(self.before, self._arrivals)
 
     @property
     def revenue_micros(self) -> int:
@@ -89,18 +121,24 @@ def reset(scenario: Scenario, seed: int, day: int = 0, *, forecaster: Forecaster
     _check_seed("seed", seed, 2**63)
     _check_seed("day", day, 2**32 - 1)
     world = build_world(scenario)
-    n = len(world.advertisers)
-    return MarketState(
-        scenario=scenario,
-        world=world,
-        forecaster=forecaster or world.forecaster,
-        day=world.day(seed, day),
-        tick=0,
-        left_micros=world.advertisers.budget_micros.copy(),
-        multipliers=np.ones((n, world.n_segments)),
-        recent=(),
-        total=Ledger(new_counts(n), np.zeros(n, np.int64)),
-    )
+    return _opened(scenario, world, forecaster, (world.day(seed, day),), (len(world.advertisers),))
+
+
+def reset_many(scenario: Scenario, seeds: Sequence[int], days: Sequence[int]) -> MarketState:
+    """M markets of one scenario, each at the start of its own day of its own seed, as one state.
+
+    >>> from tribid.envs.scenario import load_scenario
+    >>> reset_many(load_scenario("tiny"), seeds=[3, 4], days=[0, 0]).left_micros.shape
+    (2, 5)
+    """
+    if not seeds or len(seeds) != len(days):
+        raise ValueError(f"seeds are {list(seeds)}, days {list(days)}; allowed is one day for each of one or more seeds")
+    for seed, day in zip(seeds, days, strict=True):
+        _check_seed("seed", seed, 2**63)
+        _check_seed("day", day, 2**32 - 1)
+    world = build_world(scenario)
+    plans = tuple(world.day(seed, day) for seed, day in zip(seeds, days, strict=True))
+    return _opened(scenario, world, None, plans, (len(plans), len(world.advertisers)))
 
 
 def step(state: MarketState, multipliers: ArrayLike) -> tuple[MarketState, Tick]:
@@ -109,25 +147,63 @@ def step(state: MarketState, multipliers: ArrayLike) -> tuple[MarketState, Tick]
     Raises ``ValueError`` for a day that has ended, and for multipliers of another shape, not finite, or outside 0 to the
     scenario's ``rules.max_multiplier``.
     """
-    if state.done:
-        raise ValueError(f"the day has ended after {state.world.n_ticks} ticks; reset the market for another")
+    _check_running(state)
+    if state.days:
+        raise ValueError(f"the state holds {len(state.days)} days; step_many plays them")
     chosen = checked_multipliers(multipliers, state)
-    world, rules, day = state.world, state.scenario.rules, state.day
-    requests, truth = world.arrivals(day, state.tick)
-    predicted = state.forecaster.predict(day.seed, requests, truth)
-    if state.forecaster is not world.forecaster:
-        predicted = checked_rates(predicted, truth)
-    n, count, slots = len(world.advertisers), len(requests.request), len(rules.slot_effects)
-    left, counts, pages = state.left_micros.copy(), new_counts(n), new_slots(count, slots)
-    gone = np.zeros(int(requests.session.max(initial=-1)) + 1, np.bool_)
-    settle_table(
-        law_of(rules), slot_effects_of(rules), terms_of(world.advertisers), world.leaving, rules.outcomes == "expected",
-        np.ascontiguousarray(chosen.T), left, EVERYBODY, requests.segment, requests.session, requests.reserve_micros,
-        predicted.ctr, predicted.cvr, truth.ctr, truth.cvr, np.uint64(day.seed), day.day, requests.request, gone,
-        counts, pages, new_desk(n, slots, n), new_tile(n), new_block(slots),
-    )  # fmt: skip
+    count, slots = int(state.day.counts[state.tick]), len(state.scenario.rules.slot_effects)
+    pages = new_slots(count, slots)
+    after = _settled(state, chosen, pages, 1)
+    return after, Tick(state, pages, after.recent[0], chosen)
+
+
+def step_many(state: MarketState, multipliers: NDArray[np.float64], *, threads: int = 1) -> MarketState:
+    """Play one tick of each of M days: multipliers [M, A, S]. Pages are not kept; ``recent[0]`` holds the tick's ledger.
+
+    Each market's numbers are those that ``step`` gives it alone, whatever ``threads`` is: markets share nothing.
+    """
+    _check_running(state)
+    return _settled(state, checked_multipliers(multipliers, state), new_slots(0, 1), threads)
+
+
+def _opened(
+    scenario: Scenario, world: World, forecaster: Forecaster | None, days: tuple[Day, ...], shape: tuple[int, ...]
+) -> MarketState:
+    return MarketState(
+        scenario=scenario,
+        world=world,
+        forecaster=forecaster or world.forecaster,
+        day=days[0],
+        tick=0,
+        left_micros=np.broadcast_to(world.advertisers.budget_micros, shape).copy(),
+        multipliers=np.ones((*shape, world.n_segments)),
+        recent=(),
+        total=Ledger(new_counts(*shape), np.zeros(shape, np.int64)),
+        days=days if len(shape) > 1 else (),
+    )
+
+
+def _settled(state: MarketState, chosen: NDArray[np.float64], pages: Slots, threads: int) -> MarketState:
+    """The state after the tick; ``pages`` are written."""
+    left, counts = state.left_micros.copy(), new_counts(*state.left_micros.shape)
+    own_days = state.days or (state.day,)
+    shape = (len(own_days), *state.left_micros.shape[-1:])
+    flat_left, flat_counts = left.reshape(shape), Counts(*(count.reshape(shape) for count in counts))
+    sides = np.ascontiguousarray(chosen.reshape(*shape, -1).swapaxes(1, 2))
+
+    def settle(first: int, last: int) -> None:
+        part = slice(first, last)
+        _settle(
+            state, own_days[part], sides[part], flat_left[part], Counts(*(count[part] for count in flat_counts)), pages
+        )
+
+    edges = np.linspace(0, len(own_days), min(threads, len(own_days)) + 1).astype(int).tolist()
+    if len(edges) == 2:
+        settle(0, len(own_days))
+    else:
+        list(_pool(threads).map(settle, edges[:-1], edges[1:]))
     ledger = Ledger(counts, state.left_micros - left)
-    after = replace(
+    return replace(
         state,
         tick=state.tick + 1,
         left_micros=left,
@@ -135,7 +211,49 @@ def step(state: MarketState, multipliers: ArrayLike) -> tuple[MarketState, Tick]
         recent=(ledger, *state.recent[: RECENT_TICKS - 1]),
         total=state.total + ledger,
     )
-    return after, Tick(state.tick, requests, truth, predicted, pages, ledger, chosen)
+
+
+def _settle(
+    state: MarketState, days: tuple[Day, ...], sides: NDArray[np.float64], left: NDArray[np.int64], counts: Counts,
+    pages: Slots,
+) -> None:  # fmt: skip
+    """Play the tick of some days in place: directly where the world can, else from tables of rates, day by day."""
+    world, rules = state.world, state.scenario.rules
+    direct = isinstance(world, DirectWorld) and state.forecaster is world.forecaster
+    n = world.n_candidates if direct else len(world.advertisers)
+    job = Settling(
+        law_of(rules), slot_effects_of(rules), terms_of(world.advertisers), world.leaving, rules.outcomes == "expected",
+        sides, left, counts, pages, *workspace(n, len(rules.slot_effects), len(world.advertisers)),
+    )  # fmt: skip
+    if isinstance(world, DirectWorld) and direct:
+        world.settle(days, state.tick, job)
+        return
+    for m, day in enumerate(days):
+        arrivals = world.arrivals(day, state.tick)
+        predicted = _predicted(replace(state, day=day), arrivals)
+        requests, truth = arrivals
+        gone = np.zeros(int(requests.session.max(initial=-1)) + 1, np.bool_)
+        settle_table(
+            *job[:5], sides[m], left[m], counts_of(counts, m), pages, *job[9:],
+            EVERYBODY if requests.candidates is None else requests.candidates, requests.segment, requests.session,
+            requests.reserve_micros, predicted.ctr, predicted.cvr, truth.ctr, truth.cvr, np.uint64(day.seed), day.day,
+            requests.request, gone,
+        )  # fmt: skip
+
+
+def _predicted(state: MarketState, arrivals: Arrivals) -> Rates:
+    predicted = state.forecaster.predict(state.day.seed, arrivals.requests, arrivals.truth)
+    return predicted if state.forecaster is state.world.forecaster else checked_rates(predicted, arrivals.truth)
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="tribid-market")
+
+
+def _check_running(state: MarketState) -> None:
+    if state.done:
+        raise ValueError(f"the day has ended after {state.world.n_ticks} ticks; reset the market for another")
 
 
 def checked_rates(predicted: Rates, like: Rates) -> Rates:
@@ -156,21 +274,20 @@ def checked_rates(predicted: Rates, like: Rates) -> Rates:
 
 
 def checked_multipliers(multipliers: ArrayLike, state: MarketState) -> NDArray[np.float64]:
-    """The multipliers as a float64 copy [A, S], or the error that names what is wrong with which one."""
-    n, segments, most = len(state.advertisers), state.world.n_segments, state.scenario.rules.max_multiplier
+    """The multipliers as a float64 copy [A, S] (of M days: [M, A, S]), or the error that names what is wrong with which."""
+    shape, most = state.multipliers.shape, state.scenario.rules.max_multiplier
     given = np.asarray(multipliers)
     if given.dtype.kind not in "fiu":
         raise ValueError(f"multipliers are of type {given.dtype}; allowed are real numbers from 0 to {most:g}")
-    if given.shape == (n,):
-        given = np.repeat(given[:, None], segments, axis=1)
-    if given.shape != (n, segments):
-        raise ValueError(f"multipliers have shape {given.shape}; allowed is ({n},) or ({n}, {segments})")
+    if given.shape == shape[:-1]:
+        given = np.repeat(given[..., None], shape[-1], axis=-1)
+    if given.shape != shape:
+        raise ValueError(f"multipliers have shape {given.shape}; allowed is {shape[:-1]} or {shape}")
     chosen = given.astype(np.float64)
-    wrong = np.argwhere(~((chosen >= 0) & (chosen <= most)))
-    if len(wrong):
-        who, segment = wrong[0]
+    if not ((chosen >= 0) & (chosen <= most)).all():
+        wrong = tuple(np.argwhere(~((chosen >= 0) & (chosen <= most)))[0])
         raise ValueError(
-            f"multiplier of {state.advertisers.names[who]} (segment {segment}) is {chosen[who, segment]}; "
+            f"multiplier of {state.advertisers.names[wrong[-2]]} (segment {wrong[-1]}) is {chosen[wrong]}; "
             f"allowed is a finite number from 0 to {most:g}"
         )
     return chosen

@@ -19,7 +19,8 @@ class Requests(NamedTuple):
     ``day`` and ``tick`` are the same for all of them; ``request`` [B] is the index within the day, ``user`` [B] the
     user's index (-1 where a log has none), ``session`` [B] the session's index within the tick, ``segment`` [B] the
     user segment that a policy may act on, ``reserve_micros`` [B] the least bid that takes part (in a replayed log the
-    market price that has to be met).
+    market price that has to be met). ``candidates`` [B, N] are the advertisers that retrieval found for each request;
+    None means that all advertisers are candidates of every request, in their order.
     """
 
     day: int
@@ -29,6 +30,7 @@ class Requests(NamedTuple):
     session: NDArray[np.int64]
     segment: NDArray[np.int64]
     reserve_micros: NDArray[np.int64]
+    candidates: NDArray[np.int32] | None = None
 
 
 class Rates(NamedTuple):
@@ -51,11 +53,13 @@ class Forecaster(Protocol):
 
 
 @njit(cache=True, nogil=True)
-def _disturb(key: Any, request: Any, truth: Any, bias: Any, table: Any, out: Any) -> None:
-    shift = uint64(52)
+def _disturb(key: Any, request: Any, who: Any, truth: Any, bias: Any, table: Any, out: Any) -> None:
+    shift, noisy = uint64(52), table.shape[0] > 0
     for b in range(truth.shape[0]):
-        for i in range(truth.shape[1]):
-            out[b, i] = min(np.float32(1.0), truth[b, i] * bias[i] * table[mix64(key, request[b], i) >> shift])
+        for j in range(truth.shape[1]):
+            i = j if who.shape[0] == 0 else who[b, j]
+            factor = table[mix64(key, request[b], i) >> shift] if noisy else np.float32(1.0)
+            out[b, j] = min(np.float32(1.0), truth[b, j] * bias[i] * factor)
 
 
 class NoisyTruth:
@@ -70,14 +74,20 @@ class NoisyTruth:
     ) -> None:
         self.ctr_bias = ctr_bias.astype(np.float32)
         self.cvr_bias = cvr_bias.astype(np.float32)
-        self._ctr_table = lognormal_table(ctr_noise)
-        self._cvr_table = lognormal_table(cvr_noise)
+        self.ctr_table = _table(ctr_noise)
+        self.cvr_table = _table(cvr_noise)
 
     def predict(self, seed: int, requests: Requests, truth: Rates) -> Rates:
         """Predicted rates [B, N] float32."""
         ctr, cvr = np.empty_like(truth.ctr), np.empty_like(truth.cvr)
+        who = np.zeros((0, 0), np.int32) if requests.candidates is None else requests.candidates
         key = stream_key(seed, Stream.CTR_ERROR, requests.day)
-        _disturb(key, requests.request, truth.ctr, self.ctr_bias, self._ctr_table, ctr)
+        _disturb(key, requests.request, who, truth.ctr, self.ctr_bias, self.ctr_table, ctr)
         key = stream_key(seed, Stream.CVR_ERROR, requests.day)
-        _disturb(key, requests.request, truth.cvr, self.cvr_bias, self._cvr_table, cvr)
+        _disturb(key, requests.request, who, truth.cvr, self.cvr_bias, self.cvr_table, cvr)
         return Rates(ctr, cvr)
+
+
+def _table(noise: float) -> NDArray[np.float32]:
+    """``lognormal_table``, empty where there is no noise: its factors would all be 1."""
+    return lognormal_table(noise) if noise > 0 else np.zeros(0, np.float32)

@@ -114,6 +114,16 @@ class Prediction(_Part):
     )
 
 
+class Retrieval(_Part):
+    """Who is a candidate: users fall into ``cells`` by interest, and each cell has its ``candidates`` best-matching ads.
+
+    An auction then costs what its candidates cost, however many advertisers there are.
+    """
+
+    candidates: int = Field(200, ge=1, le=100_000)
+    cells: int = Field(64, ge=1, le=100_000)
+
+
 class FeedWorld(_Part):
     """A synthetic e-commerce feed."""
 
@@ -123,6 +133,7 @@ class FeedWorld(_Part):
     users: Users = Users()
     rates: Rates = Rates()
     prediction: Prediction = Prediction()
+    retrieval: Retrieval | None = Field(None, description="left out, every advertiser is a candidate of every request")
     categories: int = Field(6, ge=1, le=10_000)
 
 
@@ -279,6 +290,8 @@ class Scenario(_Part):
         content = self.model_dump(mode="json", exclude={"name", "description"})
         if content["world"]["kind"] == "replay" and content["world"]["log_sha256"]:
             del content["world"]["log"]
+        if content["world"].get("retrieval", ...) is None:
+            del content["world"]["retrieval"]  # scenarios from before there was retrieval keep their names
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     def with_changes(self, **changes: Any) -> "Scenario":

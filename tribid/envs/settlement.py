@@ -64,9 +64,18 @@ class Leaving(NamedTuple):
     reference_ctr: float
 
 
-def new_counts(advertisers: int) -> Counts:
-    """All zero."""
-    return Counts(*(np.zeros(advertisers) for _ in Counts._fields))
+def new_counts(*shape: int) -> Counts:
+    """All zero, of shape [A] or [M, A]."""
+    return Counts(*(np.zeros(shape) for _ in Counts._fields))
+
+
+@njit(cache=True)
+def counts_of(counts: Counts, m: Any) -> Counts:
+    """Market m's own [A] of counts [M, A]; views."""
+    return Counts(
+        counts.served[m], counts.took_part[m], counts.wins[m], counts.exposures[m], counts.clicks[m],
+        counts.conversions[m], counts.price[m], counts.gap[m], counts.pctr[m], counts.pcvr[m],
+    )  # fmt: skip
 
 
 def new_slots(requests: int, slots: int) -> Slots:
@@ -290,9 +299,9 @@ def shown_of(done: Any, block: Block) -> Any:
 
 @njit(cache=True, error_model="numpy", nogil=True)
 def settle_table(
-    law: Law, slot_effects: Any, terms: Terms, leaving: Leaving, expected: Any, multiplier: Any, left: Any, who: Any,
-    segment: Any, session: Any, reserve: Any, pctr: Any, pcvr: Any, ctr: Any, cvr: Any, seed: Any, day: Any,
-    request: Any, gone: Any, counts: Counts, out: Slots, desk: Desk, tile: OcpcTile, block: Block,
+    law: Law, slot_effects: Any, terms: Terms, leaving: Leaving, expected: Any, multiplier: Any, left: Any, counts: Counts,
+    out: Slots, desk: Desk, tile: OcpcTile, block: Block, who: Any, segment: Any, session: Any, reserve: Any, pctr: Any,
+    pcvr: Any, ctr: Any, cvr: Any, seed: Any, day: Any, request: Any, gone: Any,
 ) -> None:  # fmt: skip
     """Settle a tick whose rates are given: ``left`` [A] (micros), ``gone`` [sessions], ``counts``, ``out`` in place.
 

@@ -1,8 +1,8 @@
 """What the market asks of a world: its advertisers, and each day's requests with their true rates."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from tribid.envs.advertisers import Advertisers
 from tribid.envs.platform import Forecaster, Rates, Requests
 from tribid.envs.scenario import AuctionNetWorld, FeedWorld, Scenario
-from tribid.envs.settlement import Leaving
+from tribid.envs.decision import Desk, Law, OcpcTile, Terms
+from tribid.envs.settlement import Block, Counts, Leaving, Slots
 
 
 class Arrivals(NamedTuple):
@@ -68,6 +69,44 @@ class World(Protocol):
 
     def arrivals(self, day: Day, tick: int) -> Arrivals:
         """The requests of a tick in order of arrival, with their true rates."""
+        ...
+
+
+class Settling(NamedTuple):
+    """Everything a tick of M days needs beside their traffic; the kernels take these in this order.
+
+    ``multiplier`` [M, S, A]; ``left`` [M, A] micros and ``counts`` [M, A] are written in place, and so is ``pages``, which
+    is empty or, for one day, has a row for each request. ``desk``, ``tile`` and ``block`` are working memory.
+    """
+
+    law: Law
+    slot_effects: NDArray[np.float64]
+    terms: Terms
+    leaving: Leaving
+    expected: bool
+    multiplier: NDArray[np.float64]
+    left: NDArray[np.int64]
+    counts: Counts
+    pages: Slots
+    desk: Desk
+    tile: OcpcTile
+    block: Block
+
+
+@runtime_checkable
+class DirectWorld(Protocol):
+    """A world that plays ticks in blocks of requests, whose rates are made, used and forgotten.
+
+    The outcome is bit for bit the one that ``arrivals`` and the world's own forecaster would give.
+    """
+
+    @property
+    def n_candidates(self) -> int:
+        """Candidates of a request."""
+        ...
+
+    def settle(self, days: Sequence[Day], tick: int, job: Settling) -> None:
+        """Play this tick of each day."""
         ...
 
 

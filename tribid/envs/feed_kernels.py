@@ -1,0 +1,289 @@
+"""Compiled traffic of the feed: visits, rates and prediction errors, and whole ticks settled without storing any of it.
+
+Candidates stand on *shelves*: the feed has one shelf with all its ads, or, with ``world.candidates``, one per cell of
+users. G shelves of N candidates each, D interests, U users, A ads; every rate is float32.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit, uint64
+from numpy.typing import NDArray
+
+from tribid.envs.chance import Stream, mix64, unit4
+from tribid.envs.decision import Desk, Law, OcpcTile, Terms, decide_block
+from tribid.envs.settlement import (
+    Block,
+    Counts,
+    Leaving,
+    Slots,
+    counts_of,
+    draw_block,
+    gather_block,
+    mark_skipped,
+    observe_block,
+    settle_block,
+    shown_of,
+)
+
+KEPT_RATES = 1 << 20
+"""The most rates (visits times candidates) of a tick that are kept for a visit's next pages; 4 MiB a kind."""
+
+
+class Crowd(NamedTuple):
+    """The population: ``interests`` [U, D], log-odds of ``activity`` and ``power`` [U], ``segment`` of a policy and shelf."""
+
+    interests: NDArray[np.float32]
+    activity: NDArray[np.float32]
+    power: NDArray[np.float32]
+    cluster: NDArray[np.int64]
+    shelf: NDArray[np.int64]
+
+
+class Shelves(NamedTuple):
+    """The candidates: ``who`` [G, N] (empty: everybody on one shelf), their interests [G, D, N], levels, biases [G, N]."""
+
+    who: NDArray[np.int32]
+    interests: NDArray[np.float32]
+    ctr: NDArray[np.float32]
+    cvr: NDArray[np.float32]
+    ctr_bias: NDArray[np.float32]
+    cvr_bias: NDArray[np.float32]
+
+
+class Errors(NamedTuple):
+    """Prediction errors: tables of equally likely factors (empty: none), and whether a visit's state is known.
+
+    ``state_share`` stands for the state where it is not known.
+    """
+
+    ctr_table: NDArray[np.float32]
+    cvr_table: NDArray[np.float32]
+    knows_state: bool
+    state_share: float
+
+
+class TickPlan(NamedTuple):
+    """One tick of M days: seeds, days, first request and number of requests, keys of the errors, all [M]."""
+
+    seed: NDArray[np.uint64]
+    day: NDArray[np.int64]
+    first: NDArray[np.int64]
+    count: NDArray[np.int64]
+    ctr_key: NDArray[np.uint64]
+    cvr_key: NDArray[np.uint64]
+    session_length: int
+    buying_share: float
+    accuracy: float
+    segments: int
+    reserve: int
+
+
+BY_NOBODY, BY_STATE, BY_CLUSTER = 0, 1, 2
+
+
+@njit(cache=True)
+def draw_visits(
+    seed: Any, day: Any, first: Any, users: Any, buying_share: Any, accuracy: Any, user: Any, buying: Any, guess: Any
+) -> None:
+    """User, true state and the platform's guess of it for each visit, all [V]."""
+    for s in range(user.shape[0]):
+        who, state, known, _ = unit4(seed, Stream.SESSION, day, first + s, 0)
+        user[s] = int(who * users)
+        buying[s] = state < buying_share
+        guess[s] = buying[s] == (known < accuracy)
+
+
+@njit(cache=True, nogil=True)
+def true_rates(
+    user: Any, buying: Any, crowd: Crowd, shelves: Shelves, effects: Any, ctr: Any, cvr: Any
+) -> None:  # fmt: skip
+    """Rates [B, N] of each user's shelf into ``ctr`` and ``cvr``; ``buying`` [B] float32 is the share of the state."""
+    interests, activity, power, shelf = crowd.interests, crowd.activity, crowd.power, crowd.shelf
+    ad_interests, ad_ctr, ad_cvr = shelves.interests, shelves.ctr, shelves.cvr
+    n_ads = ad_ctr.shape[1]
+    match, odds, scale = np.empty(n_ads, np.float32), np.empty(n_ads, np.float32), np.empty(n_ads, np.float32)
+    for b in range(user.shape[0]):
+        u = user[b]
+        g = shelf[u]
+        for i in range(n_ads):
+            match[i] = np.float32(0.0)
+        for d in range(interests.shape[1]):
+            for i in range(n_ads):
+                match[i] += interests[u, d] * ad_interests[g, d, i]
+        shift = activity[u] + effects[2] * buying[b]
+        for i in range(n_ads):
+            odds[i] = ad_ctr[g, i] + shift + effects[0] * match[i]
+        _logistic(odds, scale, ctr[b])
+        shift = power[u] + effects[3] * buying[b]
+        for i in range(n_ads):
+            odds[i] = ad_cvr[g, i] + shift + effects[1] * match[i]
+        _logistic(odds, scale, cvr[b])
+
+
+@njit(cache=True, nogil=True)
+def _logistic(x: Any, scale: Any, out: Any) -> None:
+    """``out = 1 / (1 + exp(-x))`` for float32 [n], in vector instructions and the same on every machine.
+
+    exp(-x) = 2^k exp(r) with r within ln(2) / 2 of zero: exp(r) by its Taylor polynomial of degree 7 (error below 1e-7),
+    2^k by writing the float's exponent. The mathematical library's exp is slower and differs by an ulp between machines.
+    """
+    one, bits = np.float32(1.0), scale.view(np.int32)
+    for i in range(x.shape[0]):
+        y = max(np.float32(-80.0), min(np.float32(80.0), -x[i]))
+        k = np.floor(y * np.float32(1.44269504) + np.float32(0.5))
+        r = (y - k * np.float32(0.693359375)) + k * np.float32(2.12194440e-4)
+        p = np.float32(1.0 / 5040.0) * r + np.float32(1.0 / 720.0)
+        p = p * r + np.float32(1.0 / 120.0)
+        p = p * r + np.float32(1.0 / 24.0)
+        p = p * r + np.float32(1.0 / 6.0)
+        p = p * r + np.float32(0.5)
+        x[i] = (p * r + one) * r + one
+        bits[i] = (np.int32(k) + np.int32(127)) << np.int32(23)
+    for i in range(x.shape[0]):
+        out[i] = one / (one + x[i] * scale[i])
+
+
+@njit(cache=True)
+def _winner_rates(
+    crowd: Crowd, shelves: Shelves, effects: Any, user: Any, buying: Any, count: Any, top: Any, odds: Any, out: Any,
+    block: Block,
+) -> None:  # fmt: skip
+    """True rates of the block's winners alone, as ``true_rates`` has them, into ``block.ctr`` and ``block.cvr``."""
+    interests, ad_interests, slots = crowd.interests, shelves.interests, block.winner.shape[0]
+    ctr_odds, cvr_odds, scale = odds[0], odds[1], odds[2]
+    place = 0
+    for k in range(slots):
+        for r in range(count):
+            u, g, i = user[r], block.shelf[r], max(np.int64(0), top[r, k])
+            match = np.float32(0.0)
+            for d in range(interests.shape[1]):
+                match += interests[u, d] * ad_interests[g, d, i]
+            shift = crowd.activity[u] + effects[2] * buying[r]
+            ctr_odds[place] = shelves.ctr[g, i] + shift + effects[0] * match
+            shift = crowd.power[u] + effects[3] * buying[r]
+            cvr_odds[place] = shelves.cvr[g, i] + shift + effects[1] * match
+            place += 1
+    _logistic(ctr_odds[:place], scale[:place], out[0, :place])
+    _logistic(cvr_odds[:place], scale[:place], out[1, :place])
+    place = 0
+    for k in range(slots):
+        for r in range(count):
+            block.ctr[k, r], block.cvr[k, r] = out[0, place], out[1, place]
+            place += 1
+
+
+@njit(cache=True)
+def add_errors(key: Any, first: Any, who: Any, base: Any, table: Any, count: Any, base_row: Any, block: Block, out: Any) -> None:
+    """``out[r] = min(1, base * factor)``, the factor drawn by hash for each (request, ad); see ``NoisyTruth``."""
+    rows, shelf, n, shift = block.rows, block.shelf, out.shape[1], uint64(52)
+    listed = who.shape[0] > 0
+    for r in range(count):
+        b = base_row[r]
+        request = first + rows[r]
+        if table.shape[0] == 0:
+            for i in range(n):
+                out[r, i] = min(np.float32(1.0), base[b, i])
+        elif listed:
+            for i in range(n):
+                out[r, i] = min(np.float32(1.0), base[b, i] * table[mix64(key, request, who[shelf[r], i]) >> shift])
+        else:
+            for i in range(n):
+                out[r, i] = min(np.float32(1.0), base[b, i] * table[mix64(key, request, i) >> shift])
+
+
+@njit(cache=True)
+def _biased(user: Any, crowd: Crowd, bias: Any, rates: Any) -> None:
+    for b in range(user.shape[0]):
+        g = crowd.shelf[user[b]]
+        for i in range(rates.shape[1]):
+            rates[b, i] = rates[b, i] * bias[g, i]
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def _settle_market(
+    law: Law, slot_effects: Any, terms: Terms, leaving: Leaving, expected: Any, multiplier: Any, left: Any, crowd: Crowd,
+    shelves: Shelves, errors: Errors, effects: Any, plan: TickPlan, m: Any, counts: Counts, out: Slots, desk: Desk,
+    tile: OcpcTile, block: Block,
+) -> None:  # fmt: skip
+    """A tick of market ``m``: traffic, predictions, decisions and outcomes, 32 requests at a time.
+
+    ``multiplier`` [S, A], ``left`` [A], ``counts`` [A] and ``out`` are the market's own; see ``settle_table``. The rates
+    are those that ``Feed.arrivals`` and the feed's own forecaster would give.
+    """
+    seed, day, first, total = plan.seed[m], plan.day[m], plan.first[m], plan.count[m]
+    visits, n, who = max(1, -(-total // plan.session_length)), shelves.ctr.shape[1], shelves.who
+    user, buying, guess = np.empty(visits, np.int64), np.empty(visits, np.bool_), np.empty(visits, np.bool_)
+    users = crowd.activity.shape[0]
+    draw_visits(seed, day, first, users, plan.buying_share, plan.accuracy, user, buying, guess)
+    segment, session = np.zeros(total, np.int64), np.empty(total, np.int64)
+    reserve, request = np.full(total, plan.reserve, np.int64), np.empty(total, np.int64)
+    for b in range(total):
+        v = b % visits
+        session[b], request[b] = v, first + b
+        if plan.segments == BY_STATE:
+            segment[b] = guess[v]
+        elif plan.segments == BY_CLUSTER:
+            segment[b] = crowd.cluster[user[v]]
+    believed = np.empty(visits, np.float32)
+    for v in range(visits):
+        believed[v] = buying[v] if errors.knows_state else np.float32(errors.state_share)
+    kept = visits * n <= KEPT_RATES
+    lines = visits if kept else block.rows.shape[0]
+    base_ctr, base_cvr = np.empty((lines, n), np.float32), np.empty((lines, n), np.float32)
+    if kept:
+        true_rates(user, believed, crowd, shelves, effects, base_ctr, base_cvr)
+        _biased(user, crowd, shelves.ctr_bias, base_ctr)
+        _biased(user, crowd, shelves.cvr_bias, base_cvr)
+    width = block.rows.shape[0]
+    pctr, pcvr = np.empty((width, n), np.float32), np.empty((width, n), np.float32)
+    odds, rates = np.empty((3, width * slot_effects.shape[0]), np.float32), np.empty((2, width * slot_effects.shape[0]), np.float32)
+    block_user, block_state, block_belief = np.empty(width, np.int64), np.empty(width, np.float32), np.empty(width, np.float32)
+    base_row = np.empty(width, np.int64)
+    gone, leaves = np.zeros(visits, np.bool_), (leaving.base > 0.0) | (leaving.irrelevance > 0.0)
+    start, served = 0, 0
+    while start < total:
+        count, after = gather_block(start, session, gone, block)
+        for r in range(count):
+            v = session[block.rows[r]]
+            block.at[r], block_user[r], block_state[r], block_belief[r] = r, user[v], buying[v], believed[v]
+            block.shelf[r] = crowd.shelf[user[v]]
+            base_row[r] = v if kept else r
+        if not kept:
+            true_rates(block_user[:count], block_belief, crowd, shelves, effects, base_ctr, base_cvr)
+            _biased(block_user[:count], crowd, shelves.ctr_bias, base_ctr)
+            _biased(block_user[:count], crowd, shelves.cvr_bias, base_cvr)
+        add_errors(plan.ctr_key[m], first, who, base_ctr, errors.ctr_table, count, base_row, block, pctr)
+        add_errors(plan.cvr_key[m], first, who, base_cvr, errors.cvr_table, count, base_row, block, pcvr)
+        decide_block(
+            law, slot_effects, terms, multiplier, left, who, block.shelf, segment, reserve, seed, day, request, pctr, pcvr,
+            block.at, block.rows, count, n, desk, tile,
+        )  # fmt: skip
+        draw_block(seed, day, request, who, count, leaves, desk, block)
+        _winner_rates(crowd, shelves, effects, block_user, block_state, count, desk.top, odds, rates, block)
+        done = settle_block(
+            law.per_impression, expected, slot_effects, leaving, left, terms.cap_micros, session, gone, count, counts,
+            desk, block, out,
+        )  # fmt: skip
+        observe_block(reserve, who, pctr, pcvr, n, done, counts, desk, block, out)
+        served += shown_of(done, block)
+        start = after if done == count else block.rows[done - 1] + 1
+    if who.shape[0] == 0:
+        for i in range(left.shape[0]):
+            counts.served[i] += served
+    mark_skipped(session, gone, out)
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def settle_feed(
+    law: Law, slot_effects: Any, terms: Terms, leaving: Leaving, expected: Any, multiplier: Any, left: Any, counts: Counts,
+    out: Slots, desk: Desk, tile: OcpcTile, block: Block, crowd: Crowd, shelves: Shelves, errors: Errors, effects: Any,
+    plan: TickPlan,
+) -> None:  # fmt: skip
+    """Settle a tick of each of M markets: ``multiplier`` [M, S, A], ``left`` and ``counts`` [M, A]; ``out`` of one only."""
+    for m in range(left.shape[0]):
+        own = counts_of(counts, m)
+        _settle_market(
+            law, slot_effects, terms, leaving, expected, multiplier[m], left[m], crowd, shelves, errors, effects, plan, m,
+            own, out, desk, tile, block,
+        )  # fmt: skip

@@ -1,0 +1,22 @@
+"""Working memory of the kernels, kept for each thread: a market's tick allocates none of it anew."""
+
+import threading
+
+from tribid.envs.decision import Desk, OcpcTile, new_desk, new_tile
+from tribid.envs.settlement import Block, new_block
+
+_KEPT = 4
+_own = threading.local()
+
+Workspace = tuple[Desk, OcpcTile, Block]
+
+
+def workspace(candidates: int, slots: int, advertisers: int) -> Workspace:
+    """This thread's desk, tile and block for markets of this size; its last few sizes are kept."""
+    kept: dict[tuple[int, int, int], Workspace] = _own.__dict__.setdefault("kept", {})
+    size = (candidates, slots, advertisers)
+    if size not in kept:
+        while len(kept) >= _KEPT:
+            del kept[next(iter(kept))]
+        kept[size] = (new_desk(candidates, slots, advertisers), new_tile(candidates), new_block(slots))
+    return kept[size]
