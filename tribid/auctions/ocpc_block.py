@@ -1,6 +1,6 @@
-"""Compiled OCPC on 32 requests side by side: what ``ocpc_row`` does to one row, in loops that become vector instructions.
+"""Compiled OCPC on 64 requests side by side: what ``ocpc_row`` does to one row, in loops that become vector instructions.
 
-Arrays are [N, 32]: a row for each candidate, a column for each request, so that nothing has to be searched within a
+Arrays are [N, 64]: a row for each candidate, a column for each request, so that nothing has to be searched within a
 vector. Money is float64 here: whole micros up to 2**53, exact. Every expression is the one of
 ``tribid.auctions.ocpc_kernels``, in the same order, so the bids that come out are the same to the bit
 (tests/auctions/test_auction_blocks.py). Columns beyond the block's last request hold old numbers and harm nobody.
@@ -23,7 +23,7 @@ from tribid.auctions.ocpc_kernels import (
 )
 from tribid.auctions.score import MAX_MICROS, largest_bid_not_above
 
-WIDTH = 32
+WIDTH = 64
 """Requests of a block."""
 
 _TO_INTEGER = 2.0**52
@@ -32,7 +32,7 @@ _ONE_STEP = 2.0**50
 
 
 class OcpcTile(NamedTuple):
-    """A block's numbers, float64 [N, 32]: bids (adjusted in place), weights, predictions, terms, caps, working memory.
+    """A block's numbers, float64 [N, 64]: bids (adjusted in place), weights, predictions, terms, caps, working memory.
 
     ``opted`` is 1.0 or 0.0; ``value`` micros of a conversion; ``cap`` the most micros that a bid may become.
     """
@@ -209,7 +209,7 @@ def ocpc_block(
 ) -> None:  # fmt: skip
     """Adjust ``tile.bids`` of the first ``rows`` requests with ``n`` candidates each, by OCPC_SIMPLE or OCPC_GREEDY.
 
-    ``reserve`` [32] float64 micros; ``line`` [5, 32] working memory; ``picks`` [32, K] greedy's choice, -1 for none.
+    ``reserve`` [64] float64 micros; ``line`` [5, 64] working memory; ``picks`` [64, K] greedy's choice, -1 for none.
     """
     bids, weight, pctr, pcvr, mean_pcvr, value, opted, cap, lower, upper, fixed, factor = tile
     if strategy == OCPC_GREEDY:

@@ -1,6 +1,6 @@
 """The one code path that decides: bid, OCPC, rank and price, for the simulator and for the ranker.
 
-``decide_block`` decides up to 32 requests side by side, none of which sees another, so a batch of one gives bit for bit
+``decide_block`` decides up to 64 requests side by side, none of which sees another, so a batch of one gives bit for bit
 what a batch of a million gives. ``tribid.envs.reference`` tells the same rules one request at a time.
 """
 
@@ -165,25 +165,17 @@ def _bid_block(
                 for i in range(n):
                     own_click[i], own_pcvr[i], own_cap[i] = click[who[row, i]], per_pcvr[who[row, i]], cap[who[row, i]]
             for i in range(n):
-                bids[r, i] = own_click[i] + own_pcvr[i] * np.float64(pcvr[a, i])
-            for i in range(n):
-                bids[r, i] = own[3, i] * bids[r, i]
+                bids[r, i] = own[3, i] * (own_click[i] + own_pcvr[i] * np.float64(pcvr[a, i]))
         else:
             for i in range(n):
-                bids[r, i] = click[i] + per_pcvr[i] * np.float64(pcvr[a, i])
-            for i in range(n):
-                bids[r, i] = multiplier[s, i] * bids[r, i]
+                bids[r, i] = multiplier[s, i] * (click[i] + per_pcvr[i] * np.float64(pcvr[a, i]))
         if law.per_impression:
             for i in range(n):
                 bids[r, i] = bids[r, i] * np.float64(pctr[a, i])
-        if listed:
-            for i in range(n):
-                bids[r, i] = bids[r, i] if bids[r, i] < own_cap[i] else own_cap[i]
-        else:
-            for i in range(n):
-                bids[r, i] = bids[r, i] if bids[r, i] < cap[i] else cap[i]
+        limit = own_cap if listed else cap
         for i in range(n):
-            whole = np.floor(bids[r, i])
+            whole = bids[r, i] if bids[r, i] < limit[i] else limit[i]
+            whole = np.floor(whole)
             bids[r, i] = whole if whole >= least else 0.0
         for i in range(n):
             most_bid[i] = bids[r, i] if bids[r, i] > most_bid[i] else most_bid[i]
@@ -324,11 +316,12 @@ def decide_block(
         for i in range(n):
             product = bids[r, i] * weight[r, i]
             score[r, i] = product if (bids[r, i] >= least) & (product > 0.0) else -1.0
-        for i in range(n, score.shape[1]):
-            score[r, i] = -1.0
     if n <= NARROW:
         rank_narrow(score, count, n, desk.carried, desk.places, desk.top, desk.clear)
     else:
+        for r in range(count):
+            for i in range(n, score.shape[1]):
+                score[r, i] = -1.0
         rank_wide(score, count, desk.cell, desk.best, desk.top, desk.clear)
     for r in range(count):
         if odd or not desk.clear[r]:

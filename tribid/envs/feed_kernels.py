@@ -108,7 +108,13 @@ def true_rates(
         g = shelf[u]
         for i in range(n_ads):
             match[i] = np.float32(0.0)
-        for d in range(interests.shape[1]):
+        whole = interests.shape[1] // 4 * 4
+        for d in range(0, whole, 4):
+            x0, x1, x2, x3 = interests[u, d], interests[u, d + 1], interests[u, d + 2], interests[u, d + 3]
+            for i in range(n_ads):
+                two = match[i] + x0 * ad_interests[g, d, i] + x1 * ad_interests[g, d + 1, i]
+                match[i] = two + x2 * ad_interests[g, d + 2, i] + x3 * ad_interests[g, d + 3, i]
+        for d in range(whole, interests.shape[1]):
             for i in range(n_ads):
                 match[i] += interests[u, d] * ad_interests[g, d, i]
         shift = activity[u] + effects[2] * buying[b]
@@ -206,7 +212,7 @@ def _settle_market(
     shelves: Shelves, errors: Errors, effects: Any, plan: TickPlan, m: Any, counts: Counts, out: Slots, desk: Desk,
     tile: OcpcTile, block: Block,
 ) -> None:  # fmt: skip
-    """A tick of market ``m``: traffic, predictions, decisions and outcomes, 32 requests at a time.
+    """A tick of market ``m``: traffic, predictions, decisions and outcomes, 64 requests at a time.
 
     ``multiplier`` [S, A], ``left`` [A], ``counts`` [A] and ``out`` are the market's own; see ``settle_table``. The rates
     are those that ``Feed.arrivals`` and the feed's own forecaster would give.
@@ -218,8 +224,9 @@ def _settle_market(
     draw_visits(seed, day, first, users, plan.buying_share, plan.accuracy, user, buying, guess)
     segment, session = np.zeros(total, np.int64), np.empty(total, np.int64)
     reserve, request = np.full(total, plan.reserve, np.int64), np.empty(total, np.int64)
+    v = -1
     for b in range(total):
-        v = b % visits
+        v = v + 1 if v + 1 < visits else 0
         session[b], request[b] = v, first + b
         if plan.segments == BY_STATE:
             segment[b] = guess[v]

@@ -1,6 +1,6 @@
 """The market's rules one request at a time, compiled but plain: what the block kernels are held equal to by tests.
 
-Nothing in the package calls it. ``tribid.envs.decision`` and ``tribid.envs.settlement`` decide and settle 32 requests at
+Nothing in the package calls it. ``tribid.envs.decision`` and ``tribid.envs.settlement`` decide and settle 64 requests at
 a time; this decides, shows, clicks and charges one request before it looks at the next, as the rules are told.
 """
 

@@ -244,12 +244,10 @@ def observe_block(
     block: Block, out: Slots,
 ) -> None:  # fmt: skip
     """Add up what each advertiser is told of the first ``done`` requests of the block."""
-    rows, at, weight, score, top, top_score, gaps = (
-        block.rows, block.at, desk.weight, desk.score, desk.top, desk.top_score, desk.own
-    )  # fmt: skip
+    rows, at = block.rows, block.at
+    weight, score, top, top_score = desk.weight, desk.score, desk.top, desk.top_score
     took_part, gap, pctr_sum, pcvr_sum, served = counts.took_part, counts.gap, counts.pctr, counts.pcvr, counts.served
     slots, pages = desk.price.shape[1], out.winner.shape[0] > 0
-    own_gap = gaps[0]
     for r in range(done):
         if not block.shown[r]:
             continue
@@ -259,26 +257,23 @@ def observe_block(
             out.runner_up_score[b] = top_score[r, slots]
         to_beat = top_score[r, slots - 1]
         inverse = 1.0 / to_beat if to_beat > 0.0 else np.inf
-        for i in range(n):
-            above = score[r, i] * inverse - 1.0
-            above = above if above < 1.0 else 1.0
-            own_gap[i] = above if score[r, i] > 0.0 else 0.0
         if who.shape[0] > 0:
             for i in range(n):
                 w = who[block.shelf[r], i]
-                gap[w] += own_gap[i]
+                above = score[r, i] * inverse - 1.0
+                gap[w] += min(above, 1.0) if score[r, i] > 0.0 else 0.0
                 took_part[w] += 1.0 if score[r, i] > 0.0 else 0.0
                 pctr_sum[w] += pctr[a, i]
                 pcvr_sum[w] += pcvr[a, i]
                 served[w] += 1.0
         else:
             for i in range(n):
-                gap[i] += own_gap[i]
-            for i in range(n):
+                above = score[r, i] * inverse - 1.0
+                above = above if above < 1.0 else 1.0
+                gap[i] += above if score[r, i] > 0.0 else 0.0
                 took_part[i] += 1.0 if score[r, i] > 0.0 else 0.0
             for i in range(n):
                 pctr_sum[i] += pctr[a, i]
-            for i in range(n):
                 pcvr_sum[i] += pcvr[a, i]
         for k in range(slots):
             i = top[r, k]
