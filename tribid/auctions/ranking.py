@@ -3,8 +3,9 @@
 A row of scores is folded: a *cell* holds the largest of eight scores, so that finding the best of N candidates K + 1
 times reads N / 8 cells each time. Positive floats order as their bits do; the lowest bits of a cell give way to its own
 number, so that one maximum tells how much and where. Where two scores agree in all other bits, or nearly win together,
-the row is left to ``_select_tied``, which compares the scores themselves. Folding and searching are vector instructions,
-and the searches of different rows do not wait for each other.
+the row is left to ``select_tied``, which compares the scores themselves. Folding and searching are vector instructions,
+and the searches of different rows do not wait for each other. Loops over lanes take their length from an array: were it
+a constant, the compiler would write them out, and then finds no vectors in them.
 """
 
 from typing import Any
@@ -40,11 +41,12 @@ def _key_mask(cells: Any) -> Any:
 @njit(cache=True, error_model="numpy")
 def fold_scores(score: Any, rows: Any, cell: Any) -> None:
     """Cells of scores [R, P] (P padded, -1.0 or less where nobody takes part) into ``cell`` [R, P / 64, 8] int64."""
-    largest = cell.view(np.float64)
-    keep = ~_key_mask(cell.shape[1] * LANES)
+    largest, lanes = cell.view(np.float64), cell.shape[2]
+    flat = cell.reshape((cell.shape[0], cell.shape[1] * LANES))
+    keep = ~_key_mask(flat.shape[1])
     for r in range(rows):
         for c in range(cell.shape[1]):
-            for lane in range(LANES):
+            for lane in range(lanes):
                 i = c * CHUNK + lane
                 a, b = score[r, i], score[r, i + 8]
                 first = a if a > b else b
@@ -57,9 +59,8 @@ def fold_scores(score: Any, rows: Any, cell: Any) -> None:
                 first = first if first > second else second
                 third = third if third > fourth else fourth
                 largest[r, c, lane] = first if first > third else third
-        for c in range(cell.shape[1]):
-            for lane in range(LANES):
-                cell[r, c, lane] = (cell[r, c, lane] & keep) | (c * LANES + lane)
+        for c in range(flat.shape[1]):
+            flat[r, c] = (flat[r, c] & keep) | c
 
 
 @njit(cache=True, error_model="numpy")
@@ -156,13 +157,17 @@ def rank_wide(score: Any, rows: Any, cell: Any, best: Any, top: Any, clear: Any)
 def fold_products(pctr: Any, first: Any, rows: Any, bid: Any, cell: Any) -> None:
     """As ``fold_scores`` of ``pctr[first : first + rows] * bid``, in one pass over the predictions: flat bids.
 
-    ``pctr`` [B, P] float32 and ``bid`` [P] float64 whole micros, both padded (bid 0, hence score 0, takes no part).
+    ``pctr`` [B, N] float32, C-contiguous, and ``bid`` [P] float64 whole micros, 0 from N on; a product of 0 takes no part.
+    The chunk that a row does not fill is read on into the next row, whose predictions meet those zeros; only behind the
+    last row is there nothing to read.
     """
-    largest = cell.view(np.float64)
-    keep = ~_key_mask(cell.shape[1] * LANES)
+    largest, lanes, n = cell.view(np.float64), cell.shape[2], pctr.shape[1]
+    flat = cell.reshape((cell.shape[0], cell.shape[1] * LANES))
+    keep, chunks = ~_key_mask(flat.shape[1]), cell.shape[1]
     for r in range(rows):
-        for c in range(cell.shape[1]):
-            for lane in range(LANES):
+        whole = chunks if first + r + 1 < pctr.shape[0] else n // CHUNK
+        for c in range(whole):
+            for lane in range(lanes):
                 i = c * CHUNK + lane
                 most = np.float64(pctr[first + r, i]) * bid[i]
                 a = np.float64(pctr[first + r, i + 8]) * bid[i + 8]
@@ -180,6 +185,12 @@ def fold_products(pctr: Any, first: Any, rows: Any, bid: Any, cell: Any) -> None
                 a = np.float64(pctr[first + r, i + 56]) * bid[i + 56]
                 most = a if a > most else most
                 largest[r, c, lane] = most
-        for c in range(cell.shape[1]):
-            for lane in range(LANES):
-                cell[r, c, lane] = (cell[r, c, lane] & keep) | (c * LANES + lane)
+        if whole < chunks:
+            for lane in range(lanes):
+                largest[r, whole, lane] = 0.0
+            for start in range(whole * CHUNK, n, LANES):
+                for lane in range(min(lanes, n - start)):
+                    a = np.float64(pctr[first + r, start + lane]) * bid[start + lane]
+                    largest[r, whole, lane] = a if a > largest[r, whole, lane] else largest[r, whole, lane]
+        for c in range(flat.shape[1]):
+            flat[r, c] = (flat[r, c] & keep) | c
