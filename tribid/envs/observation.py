@@ -91,7 +91,10 @@ def bounds(segments: int = 1) -> tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 def observe(state: MarketState) -> NDArray[np.float32]:
-    """What every advertiser sees before tick ``state.tick``, float32 [A, D]; after the last tick, the day's close."""
+    """What every advertiser sees before tick ``state.tick``, float32 [A, D] (of M days: [M, A, D]).
+
+    After the last tick, the day's close.
+    """
     parts = [
         *_money_and_goals(state),
         *_pace(state),
@@ -99,9 +102,9 @@ def observe(state: MarketState) -> NDArray[np.float32]:
         *_clock(state),
     ]
     low, high = bounds(state.world.n_segments)
-    seen = np.empty((len(state.advertisers), len(low)))
+    seen = np.empty((*state.left_micros.shape, len(low)))
     for place, part in enumerate(parts):
-        seen[:, place] = part
+        seen[..., place] = part
     return np.minimum(np.maximum(seen, low), high).astype(np.float32)
 
 
@@ -186,7 +189,7 @@ def _clock(state: MarketState) -> list[NDArray[np.float64]]:
         pctr = np.where(any_served, state.recent[0].counts.pctr / served, pctr)
         pcvr = np.where(any_served, state.recent[0].counts.pcvr / served, pcvr)
     return [
-        *action.T,
+        *np.moveaxis(action, -1, 0),
         np.asarray(now),
         np.asarray(share[tick + 1 :].sum()),
         np.log10(np.maximum(pctr, 1e-9)) / 4.0 + 0.5,

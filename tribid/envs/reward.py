@@ -1,6 +1,6 @@
 """Rewards: what a learner is paid for a tick. Every part is finite and on one scale: money won over the budget.
 
-A part is a function of the states before and after the tick. ``own`` is the advertiser's score: the money value of its
+A part is a function of the states before and after the tick, of one day or of many. ``own`` is the advertiser's score: the money value of its
 events over its budget, times AuctionNet's penalty ``min(1, target / CPA) ** exponent`` for a missed target; the reward is
 the score's increase, so that the day's rewards sum to the day's score.
 """
@@ -53,23 +53,23 @@ def _surplus(before: MarketState, after: MarketState, reward: Reward) -> NDArray
 def _total(before: MarketState, after: MarketState, reward: Reward) -> NDArray[np.float64]:
     own = _own(before, after, reward)
     budget = before.advertisers.budget_micros
-    return np.full(len(own), (own * budget).sum() / budget.sum())
+    return np.repeat((own * budget).sum(axis=-1, keepdims=True) / budget.sum(), own.shape[-1], axis=-1)
 
 
 def _mix(before: MarketState, after: MarketState, reward: Reward) -> NDArray[np.float64]:
     """MAAB's temperature-regularised credit (Wen et al., WSDM 2022): the total, shared by a softmax of the bids."""
-    multipliers = after.multipliers.mean(axis=1)
+    multipliers = after.multipliers.mean(axis=-1)
     share = temperature_credit(multipliers / before.scenario.rules.max_multiplier, reward.temperature)
-    credit: NDArray[np.float64] = _total(before, after, reward) * share * len(share)
+    credit: NDArray[np.float64] = _total(before, after, reward) * share * share.shape[-1]
     return credit
 
 
 def _platform_floor(before: MarketState, after: MarketState, reward: Reward) -> NDArray[np.float64]:
     """Own score minus the shortfall of the platform's revenue (MACG's constraint as a penalty, Guan et al., KDD 2021)."""
-    revenue = after.recent[0].spend_micros.sum()
+    revenue = after.recent[0].spend_micros.sum(axis=-1, keepdims=True)
     budget = before.advertisers.budget_micros.sum()
     wanted = reward.revenue_floor * budget * before.day.expected_share[before.tick]
-    shortfall = float(max(0.0, wanted - revenue) / budget)
+    shortfall = np.maximum(0.0, wanted - revenue) / budget
     return _own(before, after, reward) - shortfall
 
 

@@ -26,7 +26,8 @@ class FeedAuctionVecEnv(VecEnv):
 
     One shared policy over the rows is parameter sharing. ``learners`` (indices) act through this environment, all
     others are driven by ``rivals``. Market m opens day 0 of seed ``seed + m`` and goes on with its next day by itself;
-    ``days`` bounds the days of a seed before it starts again (None: never). At a day's end ``dones`` is true,
+    ``days`` bounds the days of a seed before it starts again (None: never). All markets play their tick in one call, on
+    ``threads`` threads, and everything is one array: no row has an object of its own. At a day's end ``dones`` is true,
     ``infos[row]`` holds ``terminal_observation`` and ``TimeLimit.truncated = True`` (a day is cut off, it does not
     terminate), and the observation returned is the next day's first, as SB3's environments do it.
     """
@@ -40,7 +41,10 @@ class FeedAuctionVecEnv(VecEnv):
         rivals: Crowd | None = None,
         seed: int = 0,
         days: int | None = None,
+        threads: int = 1,
     ) -> None:
+        if threads < 1:
+            raise ValueError(f"threads is {threads}; allowed is 1 or more")
         if num_markets < 1:
             raise ValueError(f"num_markets is {num_markets}; allowed is 1 or more")
         self.scenario = load_scenario(scenario)
@@ -55,11 +59,13 @@ class FeedAuctionVecEnv(VecEnv):
             raise ValueError(
                 f"learners are {self.learners.tolist()}, days {days}; allowed is each learner once, days from 1"
             )
+        self._in_order = bool((self.learners == np.arange(len(self.learners))).all())
         self.rivals = rivals or SteadyCrowd(segments)
         self._first_seed, self._days = seed, days
-        self._next_day = [0] * num_markets
-        self._states = [opened] * num_markets
-        self._seen = np.stack([observe(opened)] * num_markets)
+        self._next_day = 0
+        self._threads = threads
+        self._state = market.reset_many(self.scenario, self._seeds_of_markets(num_markets), [0] * num_markets)
+        self._seen = observe(self._state)
         self._crowd_states: list[dict[str, Any]] = [{} for _ in range(num_markets)]
         self._actions = np.zeros((num_markets, len(self.learners), segments))
         self._returns = np.zeros((num_markets, len(self.learners)))
@@ -72,17 +78,16 @@ class FeedAuctionVecEnv(VecEnv):
     @property
     def num_markets(self) -> int:
         """How many days run side by side."""
-        return len(self._states)
+        return len(self._returns)
 
     def reset(self) -> NDArray[np.float32]:
         """Open a day in every market; observations [rows, D]."""
         seeds = [seed for seed in self._seeds if seed is not None]
         if seeds:
             self._first_seed = seeds[0]
-            self._next_day = [0] * self.num_markets
+            self._next_day = 0
         self._reset_seeds()
-        for m in range(self.num_markets):
-            self._open(m)
+        self._open()
         self._returns[:] = 0.0
         return self._rows()
 
@@ -94,44 +99,45 @@ class FeedAuctionVecEnv(VecEnv):
 
     def step_wait(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
         """Play one tick in every market."""
-        rewards = np.empty((self.num_markets, len(self.learners)), np.float32)
-        dones = np.zeros((self.num_markets, len(self.learners)), np.bool_)
+        before, most, part = self._state, self.scenario.rules.max_multiplier, self.scenario.reward
+        actions = np.empty(before.multipliers.shape)
+        if len(self.learners) < actions.shape[1]:
+            for m in range(self.num_markets):
+                actions[m], self._crowd_states[m] = self.rivals.act(self._seen[m], self._crowd_states[m])
+        actions[:, self.learners] = self._actions
+        self._state = market.step_many(before, to_multiplier(actions, most), threads=self._threads)
+        self._seen = observe(self._state)
+        rewards = REWARDS[part.part](before, self._state, part)[:, self.learners].astype(np.float32)
+        self._returns += rewards
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
-        most, part = self.scenario.rules.max_multiplier, self.scenario.reward
-        for m, before in enumerate(self._states):
-            crowd, self._crowd_states[m] = self.rivals.act(self._seen[m], self._crowd_states[m])
-            actions = np.array(crowd, np.float64)
-            actions[self.learners] = self._actions[m]
-            after, _ = market.step(before, to_multiplier(actions, most))
-            rewards[m] = REWARDS[part.part](before, after, part)[self.learners]
-            self._states[m], self._seen[m] = after, observe(after)
-            self._returns[m] += rewards[m]
-            if after.done:
-                dones[m] = True
-                self._close_day(m, infos)
-        return self._rows(), rewards.ravel(), dones.ravel(), infos
+        dones = np.full(self.num_envs, self._state.done)
+        if self._state.done:
+            self._close_day(infos)
+        return self._rows(), rewards.ravel(), dones, infos
 
-    def _close_day(self, m: int, infos: list[dict[str, Any]]) -> None:
-        ticks = self._states[m].world.n_ticks
-        for k, learner in enumerate(self.learners):
-            infos[m * len(self.learners) + k].update(
-                {
-                    "terminal_observation": self._seen[m, learner].copy(),
-                    "TimeLimit.truncated": True,
-                    "episode": {"r": float(self._returns[m, k]), "l": ticks, "t": 0.0},
-                }
-            )
-        self._returns[m] = 0.0
-        self._open(m)
+    def _close_day(self, infos: list[dict[str, Any]]) -> None:
+        ticks = self._state.world.n_ticks
+        for row, seen, total in zip(infos, self._rows(), self._returns.ravel(), strict=True):
+            row["terminal_observation"] = seen.copy()
+            row["TimeLimit.truncated"] = True
+            row["episode"] = {"r": float(total), "l": ticks, "t": 0.0}
+        self._returns[:] = 0.0
+        self._open()
 
-    def _open(self, m: int) -> None:
-        day = self._next_day[m] if self._days is None else self._next_day[m] % self._days
-        self._next_day[m] += 1
-        self._states[m] = market.reset(self.scenario, self._first_seed + m, day)
-        self._seen[m] = observe(self._states[m])
-        self._crowd_states[m] = {}
+    def _open(self) -> None:
+        day = self._next_day if self._days is None else self._next_day % self._days
+        self._next_day += 1
+        count = self.num_markets
+        self._state = market.reset_many(self.scenario, self._seeds_of_markets(count), [day] * count)
+        self._seen = observe(self._state)
+        self._crowd_states = [{} for _ in range(count)]
+
+    def _seeds_of_markets(self, count: int) -> list[int]:
+        return [self._first_seed + m for m in range(count)]
 
     def _rows(self) -> NDArray[np.float32]:
+        if len(self.learners) == self._seen.shape[1] and self._in_order:
+            return self._seen.reshape(self.num_envs, -1)
         return self._seen[:, self.learners].reshape(self.num_envs, -1)
 
     def close(self) -> None:
