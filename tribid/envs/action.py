@@ -4,6 +4,8 @@
 -0.9 it falls linearly to exactly 0 at -1. Monotone and continuous, hence invertible.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -35,13 +37,13 @@ def to_action(multiplier: ArrayLike, max_multiplier: float) -> NDArray[np.float6
     return action
 
 
-def checked_actions(actions: ArrayLike, shape: tuple[int, ...], names: tuple[str, ...]) -> NDArray[np.float64]:
-    """Actions as float64 of this shape, or the error that names the advertiser, the value and what is allowed."""
+def checked_actions(actions: ArrayLike, shape: tuple[int, ...], names: Sequence[str] | None = None) -> NDArray[np.float64]:
+    """Actions as float64 of this shape, or the error that names the advertiser (or row), the value and what is allowed."""
     given = np.asarray(actions)
     if given.dtype.kind not in "fiu" or given.shape != shape:
         raise ValueError(f"actions are {given.dtype} of shape {given.shape}; allowed are real numbers of shape {shape}")
-    wrong = np.argwhere(~((given >= -1.0) & (given <= 1.0)))
-    if len(wrong):
-        index = tuple(wrong[0])
-        raise ValueError(f"action of {names[index[0]]} is {given[index]}; allowed is a number from -1 to 1")
+    if not ((given >= -1.0) & (given <= 1.0)).all():
+        index = tuple(np.argwhere(~((given >= -1.0) & (given <= 1.0)))[0])
+        who = f"row {index[0]}" if names is None else names[index[0]]
+        raise ValueError(f"action of {who} is {given[index]}; allowed is a number from -1 to 1")
     return given.astype(np.float64)

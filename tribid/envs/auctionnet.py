@@ -16,7 +16,7 @@ from scipy.special import ndtri
 
 from tribid.envs.advertisers import advertiser_arrays
 from tribid.envs.auctionnet_kernels import ValuePlan, draw_values, settle_auctionnet
-from tribid.envs.chance import Stream, normals, stream_key, uniforms
+from tribid.envs.chance import Stream, normals, strides64, stream_key, uniforms
 from tribid.envs.platform import NoisyTruth, Rates, Requests
 from tribid.envs.scenario import MICROS, AuctionNetWorld, Scenario
 from tribid.envs.settlement import Leaving
@@ -40,6 +40,7 @@ class AuctionNet:
         self.n_ticks = self.config.traffic.ticks
         self.leaving = Leaving(0.0, 0.0, 1.0)
         n = len(scenario.advertisers)
+        self._strides = strides64(n)
         self._category = np.array([advertiser.category for advertiser in scenario.advertisers])
         self.forecaster = NoisyTruth(np.ones(n), np.ones(n), 0.0, _PREDICTION_ERROR)
         mean_value = np.full(n, self.config.mean_value)
@@ -68,7 +69,7 @@ class AuctionNet:
         values = np.empty((count, len(mean)), np.float32)
         shared, own = math.sqrt(self.config.shared_effect), math.sqrt(1.0 - self.config.shared_effect)
         keys = (stream_key(day.seed, Stream.ITEMS, day.day), stream_key(day.seed, Stream.SESSION, day.day))
-        draw_values(*keys, index, mean, spread, np.float32(shared), np.float32(own), _NORMALS, values)
+        draw_values(*keys, index, self._strides, mean, spread, np.float32(shared), np.float32(own), _NORMALS, values)
         return Arrivals(requests, Rates(np.ones_like(values), values))
 
     @property
@@ -87,6 +88,7 @@ class AuctionNet:
             own_key=np.array([stream_key(day.seed, Stream.ITEMS, day.day) for day in days], np.uint64),
             shared_key=np.array([stream_key(day.seed, Stream.SESSION, day.day) for day in days], np.uint64),
             error_key=np.array([stream_key(day.seed, Stream.CVR_ERROR, day.day) for day in days], np.uint64),
+            strides=self._strides,
             mean=np.stack([mean for mean, _ in levels]),
             spread=np.stack([spread for _, spread in levels]),
             shared=math.sqrt(self.config.shared_effect),

@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit, uint64
 from numpy.typing import NDArray
 
-from tribid.envs.chance import mix64
+from tribid.envs.chance import finalise64, first64, mix64
 from tribid.envs.decision import Desk, Law, OcpcTile, Terms, decide_block
 from tribid.envs.settlement import (
     Block,
@@ -24,7 +24,7 @@ from tribid.envs.settlement import (
 
 
 class ValuePlan(NamedTuple):
-    """One tick of M days: seeds, days, first request and number of requests [M]; hash keys [M]; mean and relative spread
+    """One tick of M days: seeds, days, first request and number of requests [M]; hash keys [M] and the ads' strides [A]; mean and relative spread
 
     of each ad's value [M, A]; the weights of the request's shared factor and of the ad's own.
     """
@@ -36,6 +36,7 @@ class ValuePlan(NamedTuple):
     own_key: NDArray[np.uint64]
     shared_key: NDArray[np.uint64]
     error_key: NDArray[np.uint64]
+    strides: NDArray[np.uint64]
     mean: NDArray[np.float32]
     spread: NDArray[np.float32]
     shared: float
@@ -45,7 +46,8 @@ class ValuePlan(NamedTuple):
 
 @njit(cache=True, nogil=True)
 def draw_values(
-    key: Any, shared_key: Any, request: Any, mean: Any, spread: Any, shared: Any, own: Any, table: Any, out: Any
+    key: Any, shared_key: Any, request: Any, strides: Any, mean: Any, spread: Any, shared: Any, own: Any, table: Any,
+    out: Any,
 ) -> None:
     """Values [B, A] float32 of these requests (``request`` [B]): mean times 1 + spread times a normal factor, in [0, 1]."""
     shift = uint64(52)
@@ -53,17 +55,19 @@ def draw_values(
         common = np.float32(0.0)
         if shared > 0.0:
             common = shared * table[mix64(shared_key, request[b], 0) >> shift]
+        start = first64(key, request[b])
         for i in range(out.shape[1]):
-            z = common + own * table[mix64(key, request[b], i) >> shift]
+            z = common + own * table[finalise64(start + strides[i]) >> shift]
             out[b, i] = min(np.float32(1.0), max(np.float32(0.0), mean[i] * (np.float32(1.0) + spread[i] * z)))
 
 
 @njit(cache=True)
-def _add_errors(key: Any, request: Any, values: Any, table: Any, out: Any) -> None:
+def _add_errors(key: Any, request: Any, strides: Any, values: Any, table: Any, out: Any) -> None:
     shift = uint64(52)
     for r in range(request.shape[0]):
+        start = first64(key, request[r])
         for i in range(out.shape[1]):
-            out[r, i] = min(np.float32(1.0), values[r, i] * table[mix64(key, request[r], i) >> shift])
+            out[r, i] = min(np.float32(1.0), values[r, i] * table[finalise64(start + strides[i]) >> shift])
 
 
 @njit(cache=True, error_model="numpy")
@@ -87,10 +91,10 @@ def _settle_market(
         for r in range(count):
             own[r], block.at[r] = request[block.rows[r]], r
         draw_values(
-            plan.own_key[m], plan.shared_key[m], own[:count], plan.mean[m], plan.spread[m], np.float32(plan.shared),
+            plan.own_key[m], plan.shared_key[m], own[:count], plan.strides, plan.mean[m], plan.spread[m], np.float32(plan.shared),
             np.float32(plan.own), normal, value,
         )  # fmt: skip
-        _add_errors(plan.error_key[m], own[:count], value, error, belief)
+        _add_errors(plan.error_key[m], own[:count], plan.strides, value, error, belief)
         decide_block(
             law, slot_effects, terms, multiplier, left, everybody, block.shelf, segment, reserve, seed, day, request, ones,
             belief, block.at, block.rows, count, n, desk, tile,

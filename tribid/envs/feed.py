@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tribid.auctions import trimmed_mean_pcvr
 from tribid.envs.advertisers import Advertisers, advertiser_arrays
-from tribid.envs.chance import Stream, normals, stream_key
+from tribid.envs.chance import Stream, normals, stream_key, strides64
 from tribid.envs.decision import EVERYBODY
 from tribid.envs.feed_kernels import (
     BY_CLUSTER,
@@ -299,7 +299,9 @@ def _stocked(config: FeedWorld, users: _Users, ads: _Ads) -> tuple[Shelves, Crow
         who = shelves_of(centres, ads.interests, ads.ctr, config.rates.interest_ctr, config.retrieval.candidates)
         interests, ctr, cvr = np.ascontiguousarray(ads.interests[:, who].swapaxes(0, 1)), ads.ctr[who], ads.cvr[who]
     crowd = Crowd(users.interests, users.activity, users.power, np.zeros(0, np.int64), shelf)
-    return Shelves(who, interests, ctr, cvr, np.zeros_like(ctr), np.zeros_like(cvr)), crowd
+    strides = strides64(len(ads.price))
+    own = strides[who] if len(who) else strides[None]
+    return Shelves(who, interests, ctr, cvr, np.zeros_like(ctr), np.zeros_like(cvr), own), crowd
 
 
 def _forecaster(config: FeedWorld, ads: int) -> NoisyTruth:

@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit, uint64
 from numpy.typing import NDArray
 
-from tribid.envs.chance import Stream, mix64, unit4
+from tribid.envs.chance import Stream, finalise64, first64, unit4
 from tribid.envs.decision import Desk, Law, OcpcTile, Terms, decide_block
 from tribid.envs.settlement import (
     Block,
@@ -41,7 +41,10 @@ class Crowd(NamedTuple):
 
 
 class Shelves(NamedTuple):
-    """The candidates: ``who`` [G, N] (empty: everybody on one shelf), their interests [G, D, N], levels, biases [G, N]."""
+    """The candidates: ``who`` [G, N] (empty: everybody on one shelf), their interests [G, D, N], levels, biases
+
+    and hash strides (``strides64``) [G, N].
+    """
 
     who: NDArray[np.int32]
     interests: NDArray[np.float32]
@@ -49,6 +52,7 @@ class Shelves(NamedTuple):
     cvr: NDArray[np.float32]
     ctr_bias: NDArray[np.float32]
     cvr_bias: NDArray[np.float32]
+    strides: NDArray[np.uint64]
 
 
 class Errors(NamedTuple):
@@ -180,22 +184,20 @@ def _winner_rates(
 
 
 @njit(cache=True)
-def add_errors(key: Any, first: Any, who: Any, base: Any, table: Any, count: Any, base_row: Any, block: Block, out: Any) -> None:
+def _add_errors(
+    key: Any, first: Any, shelves: Shelves, base: Any, table: Any, count: Any, base_row: Any, block: Block, out: Any
+) -> None:
     """``out[r] = min(1, base * factor)``, the factor drawn by hash for each (request, ad); see ``NoisyTruth``."""
-    rows, shelf, n, shift = block.rows, block.shelf, out.shape[1], uint64(52)
-    listed = who.shape[0] > 0
+    rows, strides, n, shift = block.rows, shelves.strides, out.shape[1], uint64(52)
     for r in range(count):
-        b = base_row[r]
-        request = first + rows[r]
+        b, g = base_row[r], block.shelf[r]
+        start = first64(key, first + rows[r])
         if table.shape[0] == 0:
             for i in range(n):
                 out[r, i] = min(np.float32(1.0), base[b, i])
-        elif listed:
-            for i in range(n):
-                out[r, i] = min(np.float32(1.0), base[b, i] * table[mix64(key, request, who[shelf[r], i]) >> shift])
         else:
             for i in range(n):
-                out[r, i] = min(np.float32(1.0), base[b, i] * table[mix64(key, request, i) >> shift])
+                out[r, i] = min(np.float32(1.0), base[b, i] * table[finalise64(start + strides[g, i]) >> shift])
 
 
 @njit(cache=True)
@@ -260,8 +262,8 @@ def _settle_market(
             true_rates(block_user[:count], block_belief, crowd, shelves, effects, base_ctr, base_cvr)
             _biased(block_user[:count], crowd, shelves.ctr_bias, base_ctr)
             _biased(block_user[:count], crowd, shelves.cvr_bias, base_cvr)
-        add_errors(plan.ctr_key[m], first, who, base_ctr, errors.ctr_table, count, base_row, block, pctr)
-        add_errors(plan.cvr_key[m], first, who, base_cvr, errors.cvr_table, count, base_row, block, pcvr)
+        _add_errors(plan.ctr_key[m], first, shelves, base_ctr, errors.ctr_table, count, base_row, block, pctr)
+        _add_errors(plan.cvr_key[m], first, shelves, base_cvr, errors.cvr_table, count, base_row, block, pcvr)
         decide_block(
             law, slot_effects, terms, multiplier, left, who, block.shelf, segment, reserve, seed, day, request, pctr, pcvr,
             block.at, block.rows, count, n, desk, tile,

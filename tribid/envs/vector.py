@@ -94,7 +94,7 @@ class FeedAuctionVecEnv(VecEnv):
     def step_async(self, actions: NDArray[np.float32]) -> None:
         """Keep the actions [rows, S]."""
         rows = (self.num_envs, self._actions.shape[2])
-        given = checked_actions(actions, rows, tuple(f"row {row}" for row in range(self.num_envs)))
+        given = checked_actions(actions, rows)
         self._actions = given.reshape(self._actions.shape)
 
     def step_wait(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
