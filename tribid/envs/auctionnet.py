@@ -17,6 +17,7 @@ from scipy.special import ndtri
 from tribid.envs.advertisers import advertiser_arrays
 from tribid.envs.auctionnet_kernels import ValuePlan, draw_values, settle_auctionnet
 from tribid.envs.chance import Stream, normals, strides64, stream_key, uniforms
+from tribid.envs.decision import Places, everybodys_places
 from tribid.envs.platform import NoisyTruth, Rates, Requests
 from tribid.envs.scenario import MICROS, AuctionNetWorld, Scenario
 from tribid.envs.settlement import Leaving
@@ -73,9 +74,9 @@ class AuctionNet:
         return Arrivals(requests, Rates(np.ones_like(values), values))
 
     @property
-    def n_candidates(self) -> int:
-        """Everybody is a candidate."""
-        return len(self.advertisers)
+    def places(self) -> Places:
+        """Everybody is a candidate of every request."""
+        return everybodys_places(self.advertisers)
 
     def settle(self, days: Sequence[Day], tick: int, job: Settling) -> None:
         """Play a tick of several days without storing its values; see ``DirectWorld``."""

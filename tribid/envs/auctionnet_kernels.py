@@ -7,7 +7,7 @@ from numba import njit, uint64
 from numpy.typing import NDArray
 
 from tribid.envs.chance import finalise64, first64, mix64
-from tribid.envs.decision import Desk, Law, OcpcTile, Terms, decide_block
+from tribid.envs.decision import Desk, Law, OcpcTile, Places, decide_block, fill_caps
 from tribid.envs.settlement import (
     Block,
     Counts,
@@ -16,10 +16,9 @@ from tribid.envs.settlement import (
     counts_of,
     draw_block,
     gather_block,
-    mark_skipped,
     observe_block,
     settle_block,
-    shown_of,
+    tell,
 )
 
 
@@ -72,7 +71,7 @@ def _add_errors(key: Any, request: Any, strides: Any, values: Any, table: Any, o
 
 @njit(cache=True, error_model="numpy")
 def _settle_market(
-    law: Law, slot_effects: Any, terms: Terms, leaving: Leaving, expected: Any, multiplier: Any, left: Any,
+    law: Law, slot_effects: Any, places: Places, leaving: Leaving, expected: Any, multiplier: Any, left: Any,
     counts: Counts, out: Slots, desk: Desk, tile: OcpcTile, block: Block, plan: ValuePlan, normal: Any, error: Any, m: Any,
 ) -> None:  # fmt: skip
     seed, day, first, total, n = plan.seed[m], plan.day[m], plan.first[m], plan.count[m], left.shape[0]
@@ -85,7 +84,8 @@ def _settle_market(
     own = np.empty(width, np.int64)
     ones, value, belief = np.ones((width, n), np.float32), np.empty((width, n), np.float32), np.empty((width, n), np.float32)
     gone = np.zeros(total, np.bool_)
-    start, served = 0, 0
+    start, cap, seen = 0, np.empty(places.click.shape), np.zeros((5, *places.click.shape))
+    fill_caps(places, left, cap)
     while start < total:
         count, after = gather_block(start, session, gone, block)
         for r in range(count):
@@ -96,34 +96,30 @@ def _settle_market(
         )  # fmt: skip
         _add_errors(plan.error_key[m], own[:count], plan.strides, value, error, belief)
         decide_block(
-            law, slot_effects, terms, multiplier, left, everybody, block.shelf, segment, reserve, seed, day, request, ones,
-            belief, block.at, block.rows, count, n, desk, tile,
+            law, slot_effects, places, multiplier, cap, block.shelf, segment, reserve, seed, day, request, ones, belief,
+            block.at, block.rows, count, n, desk, tile,
         )  # fmt: skip
         draw_block(seed, day, request, everybody, count, False, desk, block)
         for k in range(slots):
             for r in range(count):
                 block.ctr[k, r], block.cvr[k, r] = 1.0, value[r, max(np.int64(0), desk.top[r, k])]
         done = settle_block(
-            law.per_impression, expected, slot_effects, leaving, left, terms.cap_micros, session, gone, count, counts,
-            desk, block, out,
-        )  # fmt: skip
-        observe_block(reserve, everybody, ones, belief, n, done, counts, desk, block, out)
-        served += shown_of(done, block)
+            law, expected, slot_effects, leaving, places, left, cap, session, gone, count, counts, desk, block, out
+        )
+        observe_block(reserve, everybody, ones, belief, n, done, seen, desk, block, out)
         start = after if done == count else block.rows[done - 1] + 1
-    for i in range(n):
-        counts.served[i] += served
-    mark_skipped(session, gone, out)
+    tell(everybody, seen, counts)
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
 def settle_auctionnet(
-    law: Law, slot_effects: Any, terms: Terms, leaving: Leaving, expected: Any, multiplier: Any, left: Any, counts: Counts,
+    law: Law, slot_effects: Any, places: Places, leaving: Leaving, expected: Any, multiplier: Any, left: Any, counts: Counts,
     out: Slots, desk: Desk, tile: OcpcTile, block: Block, plan: ValuePlan, normal: Any, error: Any,
 ) -> None:  # fmt: skip
     """Settle a tick of each of M markets, as ``settle_feed``; ``normal`` and ``error`` are tables of factors."""
     for m in range(left.shape[0]):
         own = counts_of(counts, m)
         _settle_market(
-            law, slot_effects, terms, leaving, expected, multiplier[m], left[m], own, out, desk, tile, block, plan, normal,
+            law, slot_effects, places, leaving, expected, multiplier[m], left[m], own, out, desk, tile, block, plan, normal,
             error, m,
         )  # fmt: skip

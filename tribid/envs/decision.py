@@ -23,7 +23,7 @@ from tribid.envs.platform import Rates, Requests
 from tribid.envs.scenario import Rules
 
 EVERYBODY = np.zeros((0, 0), np.int32)
-"""No lists of candidates: every advertiser is one."""
+"""No shelves of candidates: every advertiser is one, in their order."""
 
 _MECHANISMS = {"gsp": kernels.GSP, "vcg": kernels.VCG, "first_price": kernels.FIRST_PRICE}
 
@@ -40,15 +40,24 @@ class Law(NamedTuple):
     per_impression: bool
 
 
-class Terms(NamedTuple):
-    """What decides an advertiser's bid, each [A]; see ``Advertisers``."""
+class Places(NamedTuple):
+    """Who is a candidate where: G shelves of N places each; every request's candidates are those of its shelf.
 
-    bid_per_click: NDArray[np.float64]
-    bid_per_pcvr: NDArray[np.float64]
+    ``who`` [G, N] are the advertisers (empty: all of them, on one shelf, in their order). What decides a bid, float64
+    [G, N]: ``click`` and ``per_pcvr`` (micros), ``mean_pcvr``, ``value`` of a conversion (micros), ``opted`` (1.0 or 0.0);
+    see ``Advertisers``. ``cap_micros`` [A] is the most that a bid may be. Advertiser i stands on the places
+    ``place[first[i] : first[i + 1]]``, counted through all shelves.
+    """
+
+    who: NDArray[np.int32]
+    click: NDArray[np.float64]
+    per_pcvr: NDArray[np.float64]
     mean_pcvr: NDArray[np.float64]
-    price_micros: NDArray[np.int64]
-    opted_in: NDArray[np.bool_]
+    value: NDArray[np.float64]
+    opted: NDArray[np.float64]
     cap_micros: NDArray[np.int64]
+    first: NDArray[np.int64]
+    place: NDArray[np.int64]
 
 
 class Decision(NamedTuple):
@@ -84,9 +93,26 @@ def slot_effects_of(rules: Rules) -> NDArray[np.float64]:
     return np.array(rules.slot_effects, np.float64)
 
 
-def terms_of(advertisers: Advertisers) -> Terms:
-    """The advertisers' bidding terms."""
-    return Terms(*(getattr(advertisers, name) for name in Terms._fields))
+def places_of(advertisers: Advertisers, who: NDArray[np.int32] = EVERYBODY) -> Places:
+    """The advertisers on shelves ``who`` [G, N], or all on one."""
+    shelf = who if len(who) else np.arange(len(advertisers), dtype=np.int32)[None]
+    order = np.argsort(shelf, axis=None, kind="stable")
+    return Places(
+        who=who,
+        click=advertisers.bid_per_click[shelf],
+        per_pcvr=advertisers.bid_per_pcvr[shelf],
+        mean_pcvr=advertisers.mean_pcvr[shelf],
+        value=advertisers.price_micros[shelf].astype(np.float64),
+        opted=advertisers.opted_in[shelf].astype(np.float64),
+        cap_micros=advertisers.cap_micros,
+        first=np.searchsorted(shelf.ravel()[order], np.arange(len(advertisers) + 1)),
+        place=order,
+    )
+
+
+def multipliers_on(places: Places, multiplier: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Multipliers [..., S, A] where their advertisers stand, [..., S, G, N]."""
+    return multiplier[..., places.who] if len(places.who) else np.ascontiguousarray(multiplier)[..., None, :]
 
 
 class Desk(NamedTuple):
@@ -94,7 +120,8 @@ class Desk(NamedTuple):
 
     ``bids``, ``weight``, ``score`` [R, P] float64 (bids in whole micros, after OCPC); ``top`` [R, K + 1] places of the
     winners and the runner-up among the candidates (-1: nobody), ``top_score`` the same shape (0.0: nobody), ``price``
-    [R, K] micros per click; ``most_bid`` [P] a bound of each candidate's bids of the block. The rest is scratch.
+    [R, K] micros per click; ``asked`` [R, P] the bids before OCPC, where there is any; ``most`` [1] the largest
+    bid or reserve of all, before OCPC. The rest is scratch.
     """
 
     bids: NDArray[np.float64]
@@ -103,9 +130,9 @@ class Desk(NamedTuple):
     top: NDArray[np.int64]
     top_score: NDArray[np.float64]
     price: NDArray[np.int64]
-    most_bid: NDArray[np.float64]
-    own: NDArray[np.float64]
-    cap: NDArray[np.float64]
+    asked: NDArray[np.float64]
+    most: NDArray[np.float64]
+    column: NDArray[np.float64]
     tie: NDArray[np.float64]
     tied_top: NDArray[np.int64]
     tied_score: NDArray[np.float64]
@@ -119,13 +146,13 @@ class Desk(NamedTuple):
     floor: NDArray[np.float64]
 
 
-def new_desk(candidates: int, slots: int, advertisers: int) -> Desk:
-    """Fresh working memory for requests with this many candidates among this many advertisers."""
+def new_desk(candidates: int, slots: int) -> Desk:
+    """Fresh working memory."""
     p, r, k = padded(candidates), WIDTH, slots
     return Desk(
         bids=np.zeros((r, p)), weight=np.zeros((r, p)), score=np.full((r, p), -1.0),
         top=np.full((r, k + 1), -1, np.int64), top_score=np.zeros((r, k + 1)), price=np.zeros((r, k), np.int64),
-        most_bid=np.zeros(p), own=np.zeros((4, p)), cap=np.zeros(advertisers), tie=np.zeros(p),
+        asked=np.zeros((r, p)), most=np.zeros(1), column=np.zeros(p), tie=np.zeros(p),
         tied_top=np.zeros(k + 1, np.int64), tied_score=np.zeros(k + 1),
         cell=np.zeros((r, p // CHUNK, LANES), np.int64), best=np.zeros(r, np.int64), carried=np.zeros(r),
         places=np.zeros((k + 2, r)), clear=np.zeros(r, np.bool_), picks=np.full((r, k), -1, np.int64),
@@ -142,43 +169,44 @@ def advertiser(who: Any, shelf: Any, r: Any, place: Any) -> Any:
 
 
 @njit(cache=True, error_model="numpy")
+def fill_caps(places: Places, left: Any, cap: Any) -> None:
+    """The most that may be bid on each place, ``cap`` [G, N] float64 micros: the advertiser's own limit and what is left."""
+    for i in range(left.shape[0]):
+        set_cap(places, left, i, cap)
+
+
+@njit(cache=True, error_model="numpy", forceinline=True)
+def set_cap(places: Places, left: Any, i: Any, cap: Any) -> None:
+    """``fill_caps`` for one advertiser."""
+    most = np.float64(max(np.int64(0), min(places.cap_micros[i], left[i])))
+    for p in range(places.first[i], places.first[i + 1]):
+        cap[places.place[p] // cap.shape[1], places.place[p] % cap.shape[1]] = most
+
+
+@njit(cache=True, error_model="numpy")
 def _bid_block(
-    law: Law, click: Any, per_pcvr: Any, multiplier: Any, cap: Any, who: Any, shelf: Any, segment: Any, reserve: Any,
-    pctr: Any, pcvr: Any, at: Any, rows: Any, count: Any, n: Any, own: Any, bids: Any, most_bid: Any,
+    per_impression: Any, click: Any, per_pcvr: Any, multiplier: Any, cap: Any, shelf: Any, segment: Any, floor: Any,
+    pctr: Any, pcvr: Any, at: Any, rows: Any, count: Any, n: Any, bids: Any, column: Any,
 ) -> None:  # fmt: skip
-    """Whole-micro bids before OCPC into ``bids`` [R, P], cut to ``cap``, 0 below the reserve; their largest per candidate.
+    """Whole-micro bids before OCPC into ``bids`` [R, P], cut to ``cap``, 0 below the reserve; ``column`` their largest.
 
     Several short loops over few arrays each: those become vector instructions, one long loop does not.
     """
-    own_click, own_pcvr, own_cap = own[0], own[1], own[2]
-    listed = who.shape[0] > 0
     for i in range(n):
-        most_bid[i] = 0.0
+        column[i] = 0.0
     for r in range(count):
-        a, b = at[r], rows[r]
-        s, least = segment[b], np.float64(reserve[b])
-        if listed:
-            row = shelf[r]
-            for i in range(n):
-                own[3, i] = multiplier[s, who[row, i]]
-            if r == 0 or row != shelf[r - 1]:
-                for i in range(n):
-                    own_click[i], own_pcvr[i], own_cap[i] = click[who[row, i]], per_pcvr[who[row, i]], cap[who[row, i]]
-            for i in range(n):
-                bids[r, i] = own[3, i] * (own_click[i] + own_pcvr[i] * np.float64(pcvr[a, i]))
-        else:
-            for i in range(n):
-                bids[r, i] = multiplier[s, i] * (click[i] + per_pcvr[i] * np.float64(pcvr[a, i]))
-        if law.per_impression:
+        a, g, s, least = at[r], shelf[r], segment[rows[r]], floor[r]
+        for i in range(n):
+            bids[r, i] = multiplier[s, g, i] * (click[g, i] + per_pcvr[g, i] * np.float64(pcvr[a, i]))
+        if per_impression:
             for i in range(n):
                 bids[r, i] = bids[r, i] * np.float64(pctr[a, i])
-        limit = own_cap if listed else cap
         for i in range(n):
-            whole = bids[r, i] if bids[r, i] < limit[i] else limit[i]
+            whole = bids[r, i] if bids[r, i] < cap[g, i] else cap[g, i]
             whole = np.floor(whole)
             bids[r, i] = whole if whole >= least else 0.0
         for i in range(n):
-            most_bid[i] = bids[r, i] if bids[r, i] > most_bid[i] else most_bid[i]
+            column[i] = bids[r, i] if bids[r, i] > column[i] else column[i]
 
 
 @njit(cache=True, error_model="numpy")
@@ -202,44 +230,40 @@ def _weigh_block(law: Law, pctr: Any, pcvr: Any, at: Any, count: Any, n: Any, we
 
 @njit(cache=True, error_model="numpy")
 def _ocpc_block(
-    law: Law, terms: Terms, cap: Any, who: Any, shelf: Any, pctr: Any, pcvr: Any, at: Any, count: Any, n: Any, desk: Desk,
+    law: Law, places: Places, cap: Any, shelf: Any, pctr: Any, pcvr: Any, at: Any, count: Any, n: Any, desk: Desk,
     tile: OcpcTile,
 ) -> None:  # fmt: skip
     """Turn the block on its side, adjust its bids, and turn them back."""
-    mean_pcvr, price_micros, opted_in = terms.mean_pcvr, terms.price_micros, terms.opted_in
-    bids, weight, most_bid = desk.bids, desk.weight, desk.most_bid
-    listed = who.shape[0] > 0
+    bids, asked, weight = desk.bids, desk.asked, desk.weight
+    own_bids, own_weight, own_pctr, own_pcvr = tile.bids, tile.weight, tile.pctr, tile.pcvr
     for r in range(count):
         a = at[r]
         for i in range(n):
-            tile.bids[i, r], tile.weight[i, r] = bids[r, i], weight[r, i]
-            tile.pctr[i, r], tile.pcvr[i, r] = pctr[a, i], pcvr[a, i]
-        if listed:
-            for i in range(n):
-                w = who[shelf[r], i]
-                tile.mean_pcvr[i, r], tile.value[i, r] = mean_pcvr[w], np.float64(price_micros[w])
-                tile.opted[i, r], tile.cap[i, r] = (1.0 if opted_in[w] else 0.0), cap[w]
-    if not listed:
+            asked[r, i] = bids[r, i]
+            own_bids[i, r], own_weight[i, r] = bids[r, i], weight[r, i]
         for i in range(n):
-            mean, worth, opted, limit = mean_pcvr[i], np.float64(price_micros[i]), 1.0 if opted_in[i] else 0.0, cap[i]
-            for r in range(WIDTH):
-                tile.mean_pcvr[i, r] = mean
-            for r in range(WIDTH):
-                tile.value[i, r] = worth
-            for r in range(WIDTH):
-                tile.opted[i, r] = opted
-            for r in range(WIDTH):
-                tile.cap[i, r] = limit
+            own_pctr[i, r], own_pcvr[i, r] = pctr[a, i], pcvr[a, i]
+    _fill_terms(tile.mean_pcvr, places.mean_pcvr, shelf, count, n)
+    _fill_terms(tile.value, places.value, shelf, count, n)
+    _fill_terms(tile.opted, places.opted, shelf, count, n)
+    _fill_terms(tile.cap, cap, shelf, count, n)
     ocpc_block(law.strategy, law.ocpc_index, law.bid_range, law.alpha, n, count, desk.floor, tile, desk.line, desk.picks)
     for r in range(count):
         for i in range(n):
-            bids[r, i] = tile.bids[i, r]
-    highest = 0.0
-    for r in range(count):
-        highest = max(highest, desk.floor[r])
-    for i in range(n):
-        raised = np.ceil(most_bid[i] * (1.0 + law.bid_range)) + 1.0
-        most_bid[i] = max(raised, highest) if most_bid[i] > 0.0 else 0.0
+            bids[r, i] = own_bids[i, r]
+
+
+@njit(cache=True, error_model="numpy")
+def _fill_terms(tile: Any, term: Any, shelf: Any, count: Any, n: Any) -> None:
+    if term.shape[0] == 1:
+        for i in range(n):
+            same = term[0, i]
+            for r in range(tile.shape[1]):
+                tile[i, r] = same
+    else:
+        for r in range(count):
+            for i in range(n):
+                tile[i, r] = term[shelf[r], i]
 
 
 @njit(cache=True, error_model="numpy")
@@ -286,30 +310,32 @@ def _price_block(law: Law, slot_effects: Any, reserve: Any, rows: Any, count: An
 
 @njit(cache=True, error_model="numpy")
 def decide_block(
-    law: Law, slot_effects: Any, terms: Terms, multiplier: Any, left: Any, who: Any, shelf: Any, segment: Any,
-    reserve: Any, seed: Any, day: Any, request: Any, pctr: Any, pcvr: Any, at: Any, rows: Any, count: Any, n: Any,
-    desk: Desk, tile: OcpcTile,
+    law: Law, slot_effects: Any, places: Places, multiplier: Any, cap: Any, shelf: Any, segment: Any, reserve: Any,
+    seed: Any, day: Any, request: Any, pctr: Any, pcvr: Any, at: Any, rows: Any, count: Any, n: Any, desk: Desk,
+    tile: OcpcTile,
 ) -> None:  # fmt: skip
     """Decide ``count`` requests against the same budgets: afterwards the desk holds bids, ranking and prices.
 
-    Request r of the block is ``rows[r]`` of ``segment``, ``reserve`` and ``request``; its predictions are row ``at[r]``
-    of ``pctr`` and ``pcvr`` [., N]. ``multiplier`` [S, A], ``left`` [A] micros. The N candidates are the advertisers
-    ``who[shelf[r]]``, or all of them where ``who`` is empty.
+    Request r of the block is ``rows[r]`` of ``segment``, ``reserve`` and ``request``; its candidates are those of
+    ``shelf[r]``, its predictions row ``at[r]`` of ``pctr`` and ``pcvr`` [., N]. ``multiplier`` [S, G, N], ``cap`` [G, N].
     """
-    cap, floor, bids, weight, score = desk.cap, desk.floor, desk.bids, desk.weight, desk.score
-    cap_micros = terms.cap_micros
-    for i in range(left.shape[0]):
-        cap[i] = np.float64(max(np.int64(0), min(cap_micros[i], left[i])))
+    floor, bids, weight, score = desk.floor, desk.bids, desk.weight, desk.score
     for r in range(count):
         floor[r] = np.float64(reserve[rows[r]])
     _bid_block(
-        law, terms.bid_per_click, terms.bid_per_pcvr, multiplier, cap, who, shelf, segment, reserve, pctr, pcvr, at, rows,
-        count, n, desk.own, bids, desk.most_bid,
+        law.per_impression, places.click, places.per_pcvr, multiplier, cap, shelf, segment, floor, pctr, pcvr, at, rows,
+        count, n, bids, desk.column,
     )  # fmt: skip
+    most = 0.0
+    for i in range(n):
+        most = max(most, desk.column[i])
+    for r in range(count):
+        most = max(most, floor[r])
+    desk.most[0] = most
     _weigh_block(law, pctr, pcvr, at, count, n, weight)
     adjusts = (law.strategy == OCPC_SIMPLE) | (law.strategy == OCPC_GREEDY)
     if adjusts:
-        _ocpc_block(law, terms, cap, who, shelf, pctr, pcvr, at, count, n, desk, tile)
+        _ocpc_block(law, places, cap, shelf, pctr, pcvr, at, count, n, desk, tile)
     odd = (law.squash != 1.0) & (law.squash != 0.0)
     for r in range(count):
         least = max(floor[r], 1.0)
@@ -325,32 +351,33 @@ def decide_block(
         rank_wide(score, count, desk.cell, desk.best, desk.top, desk.clear)
     for r in range(count):
         if odd or not desk.clear[r]:
-            _rank_tied(r, n, who, shelf, seed, day, request[rows[r]], law.strategy == OCPC_GREEDY, desk)
+            _rank_tied(r, n, places.who, shelf, seed, day, request[rows[r]], law.strategy == OCPC_GREEDY, desk)
     _price_block(law, slot_effects, reserve, rows, count, desk)
 
 
 @njit(cache=True, error_model="numpy")
 def _decide_rows(
-    law: Law, slot_effects: Any, terms: Terms, multiplier: Any, left: Any, who: Any, segment: Any, pctr: Any, pcvr: Any,
-    reserve: Any, seed: Any, day: Any, request: Any, desk: Desk, tile: OcpcTile, out: Decision,
+    law: Law, slot_effects: Any, places: Places, multiplier: Any, left: Any, shelf: Any, segment: Any, pctr: Any,
+    pcvr: Any, reserve: Any, seed: Any, day: Any, request: Any, desk: Desk, tile: OcpcTile, out: Decision,
 ) -> None:  # fmt: skip
     slots, n = slot_effects.shape[0], pctr.shape[1]
-    rows = np.empty(WIDTH, np.int64)
+    rows, own, cap = np.empty(WIDTH, np.int64), np.empty(WIDTH, np.int64), np.empty(places.click.shape)
+    fill_caps(places, left, cap)
     for start in range(0, pctr.shape[0], WIDTH):
         count = min(WIDTH, pctr.shape[0] - start)
         for r in range(count):
-            rows[r] = start + r
+            rows[r], own[r] = start + r, shelf[start + r]
         decide_block(
-            law, slot_effects, terms, multiplier, left, who, rows, segment, reserve, seed, day, request, pctr, pcvr,
-            rows, rows, count, n, desk, tile,
+            law, slot_effects, places, multiplier, cap, own, segment, reserve, seed, day, request, pctr, pcvr, rows, rows,
+            count, n, desk, tile,
         )  # fmt: skip
         for r in range(count):
             b = start + r
             for k in range(slots):
-                out.winner[b, k] = advertiser(who, rows, r, desk.top[r, k])
+                out.winner[b, k] = advertiser(places.who, own, r, desk.top[r, k])
                 out.price_micros[b, k] = desk.price[r, k]
                 out.score[b, k] = desk.top_score[r, k]
-            out.runner_up[b] = advertiser(who, rows, r, desk.top[r, slots])
+            out.runner_up[b] = advertiser(places.who, own, r, desk.top[r, slots])
             out.runner_up_score[b] = desk.top_score[r, slots]
             for i in range(n):
                 out.bid_micros[b, i] = np.int64(desk.bids[r, i])
@@ -358,12 +385,12 @@ def _decide_rows(
 
 def decide(
     rules: Rules, advertisers: Advertisers, multipliers: NDArray[np.float64], left_micros: NDArray[np.int64],
-    requests: Requests, predicted: Rates, seed: int, who: NDArray[np.int32] = EVERYBODY,
+    requests: Requests, predicted: Rates, seed: int,
 ) -> Decision:  # fmt: skip
     """Decide B requests against the same budgets: nothing is charged between them.
 
-    ``multipliers`` is [A, S] (S user segments), ``left_micros`` [A], ``predicted`` [B, N] for N candidates, who are the
-    advertisers ``who`` [B, N], or all A of them where it is left out.
+    ``multipliers`` is [A, S] (S user segments), ``left_micros`` [A], ``predicted`` [B, N] for the N candidates of each
+    request: ``requests.candidates``, or all A advertisers.
     """
     count, n = predicted.ctr.shape
     slots = len(rules.slot_effects)
@@ -375,10 +402,26 @@ def decide(
         runner_up_score=np.empty(count),
         bid_micros=np.empty((count, n), np.int64),
     )
+    places, shelf = places_of_requests(advertisers, requests)
     _decide_rows(
-        law_of(rules), slot_effects_of(rules), terms_of(advertisers), np.ascontiguousarray(multipliers.T),
-        left_micros, who, requests.segment,
-        predicted.ctr, predicted.cvr, requests.reserve_micros, np.uint64(seed), requests.day, requests.request,
-        new_desk(n, slots, len(left_micros)), new_tile(n), out,
+        law_of(rules), slot_effects_of(rules), places, multipliers_on(places, multipliers.T), left_micros, shelf,
+        requests.segment, predicted.ctr, predicted.cvr, requests.reserve_micros, np.uint64(seed), requests.day,
+        requests.request, new_desk(n, slots), new_tile(n), out,
     )  # fmt: skip
     return out
+
+
+def places_of_requests(advertisers: Advertisers, requests: Requests) -> tuple[Places, NDArray[np.int64]]:
+    """Places for requests that bring their own candidates, a shelf each, and every request's shelf [B]."""
+    if requests.candidates is None:
+        return everybodys_places(advertisers), np.zeros(len(requests.request), np.int64)
+    return places_of(advertisers, requests.candidates), np.arange(len(requests.request))
+
+
+def everybodys_places(advertisers: Advertisers) -> Places:
+    """The one shelf with all advertisers, made once."""
+    kept: Places | None = advertisers.__dict__.get("_places")
+    if kept is None:
+        kept = places_of(advertisers)
+        object.__setattr__(advertisers, "_places", kept)
+    return kept

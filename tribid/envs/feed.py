@@ -7,6 +7,7 @@ with the user's purchase power and the item's price. Every design choice of this
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from tribid.auctions import trimmed_mean_pcvr
 from tribid.envs.advertisers import Advertisers, advertiser_arrays
 from tribid.envs.chance import Stream, normals, stream_key, strides64
-from tribid.envs.decision import EVERYBODY
+from tribid.envs.decision import EVERYBODY, Places, everybodys_places, places_of
 from tribid.envs.feed_kernels import (
     BY_CLUSTER,
     BY_NOBODY,
@@ -25,7 +26,9 @@ from tribid.envs.feed_kernels import (
     TickPlan,
     draw_visits,
     settle_feed,
+    settle_part,
     true_rates,
+    visits_of,
 )
 from tribid.envs.platform import Forecaster, NoisyTruth, Rates, Requests
 from tribid.envs.scenario import MICROS, Advertiser, FeedWorld, GeneratedAdvertisers, Scenario
@@ -49,7 +52,7 @@ class Feed:
         self.n_ticks = config.traffic.ticks
         self._users = _Users(config)
         self._ads = _Ads(config, scenario.advertisers or scenario.generated)
-        self._shelves, self._crowd = _stocked(config, self._users, self._ads)
+        self._who, self._shelves, self._crowd = _stocked(config, self._users, self._ads)
         noisy = _forecaster(config, len(self._ads.price))
         self._shelves = self._shelves._replace(
             ctr_bias=self._on_shelves(noisy.ctr_bias), cvr_bias=self._on_shelves(noisy.cvr_bias)
@@ -73,7 +76,7 @@ class Feed:
     def arrivals(self, day: Day, tick: int) -> Arrivals:
         """Requests of the tick; request j belongs to visit j mod S, so that visits interleave."""
         count = int(day.counts[tick])
-        visits = max(1, -(-count // self.config.traffic.session_length))
+        visits = self.n_visits(count)
         user, buying, guess = self.visits(day, tick, visits)
         visit = np.arange(count, dtype=np.int64) % visits
         requests = Requests(
@@ -90,45 +93,56 @@ class Feed:
 
     def candidates(self, user: NDArray[np.int64]) -> NDArray[np.int32] | None:
         """The advertisers [B, N] that are retrieved for these users; None where everybody is."""
-        return self._shelves.who[self._crowd.shelf[user]] if len(self._shelves.who) else None
+        return self._who[self._crowd.shelf[user]] if len(self._who) else None
 
-    @property
-    def n_candidates(self) -> int:
-        """Candidates of a request."""
-        return int(self._shelves.ctr.shape[1])
+    @cached_property
+    def places(self) -> Places:
+        """Who is a candidate where."""
+        return places_of(self.advertisers, self._who) if len(self._who) else everybodys_places(self.advertisers)
 
     def settle(self, days: Sequence[Day], tick: int, job: Settling) -> None:
         """Play a tick of several days without storing its rates; see ``DirectWorld``."""
-        config = self.config
-        plan = TickPlan(
+        settle_feed(*job, self._crowd, self._shelves, self._errors, self._effects(), self._plan(days, tick))
+
+    def settle_part(self, day: Day, tick: int, job: Settling, begin: int, end: int, gone: NDArray[np.bool_]) -> None:
+        """Play requests ``begin`` to ``end - 1`` of one day's tick; ``gone`` [visits] goes from part to part."""
+        settle_part(
+            *job, self._crowd, self._shelves, self._errors, self._effects(), self._plan((day,), tick), begin, end, gone
+        )
+
+    def _plan(self, days: Sequence[Day], tick: int) -> TickPlan:
+        return TickPlan(
             seed=np.array([day.seed for day in days], np.uint64),
             day=np.array([day.day for day in days], np.int64),
             first=np.array([day.first[tick] for day in days], np.int64),
             count=np.array([day.counts[tick] for day in days], np.int64),
             ctr_key=np.array([stream_key(day.seed, Stream.CTR_ERROR, day.day) for day in days], np.uint64),
             cvr_key=np.array([stream_key(day.seed, Stream.CVR_ERROR, day.day) for day in days], np.uint64),
-            session_length=config.traffic.session_length,
+            session_length=self.config.traffic.session_length,
             buying_share=self.buying_share(tick),
-            accuracy=config.users.state_accuracy,
+            accuracy=self.config.users.state_accuracy,
             segments={"none": BY_NOBODY, "state": BY_STATE, "cluster": BY_CLUSTER}[self.rules.segments],
             reserve=round(self.rules.reserve * MICROS),
         )
-        settle_feed(*job, self._crowd, self._shelves, self._errors, self._effects(), plan)
+
+    def n_visits(self, requests: int) -> int:
+        """How many visits this many requests of a tick belong to."""
+        return int(visits_of(requests, self.config.traffic.session_length))
 
     def share_of_requests(self) -> NDArray[np.float64]:
         """In which share of the users' requests each ad is a candidate [A]; an ad on no shelf counts as on one user's."""
         n, users = len(self._ads.price), self.config.users.count
-        if not len(self._shelves.who):
+        if not len(self._who):
             return np.ones(n)
-        visits = np.bincount(self._crowd.shelf, minlength=len(self._shelves.who))
+        visits = np.bincount(self._crowd.shelf, minlength=len(self._who))
         seen = np.bincount(
-            self._shelves.who.ravel(), np.repeat(visits, self._shelves.who.shape[1]), minlength=n
+            self._who.ravel(), np.repeat(visits, self._who.shape[1]), minlength=n
         )
         return np.maximum(seen, 1.0) / users
 
     def _on_shelves(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """An ad's value [A] wherever the ad stands, [G, N]."""
-        return values[self._shelves.who] if len(self._shelves.who) else values[None]
+        return values[self._who] if len(self._who) else values[None]
 
     def segment(self, user: NDArray[np.int64], buying: NDArray[np.bool_]) -> NDArray[np.int64]:
         """The segment [B] that a policy may act on, from what the platform believes of the visit."""
@@ -185,7 +199,7 @@ class Feed:
         return truth, self.forecaster.predict(day.seed, requests, truth)
 
     def _priced(self, scenario: Scenario) -> Advertisers:
-        if len(self._shelves.who):
+        if len(self._who):
             mean_pctr, mean_pcvr = self._usual_rates()
         else:
             _, predicted = self.sample_rates()
@@ -289,8 +303,8 @@ class _Ads:
         )
 
 
-def _stocked(config: FeedWorld, users: _Users, ads: _Ads) -> tuple[Shelves, Crowd]:
-    """The shelves without biases, and the crowd without clusters."""
+def _stocked(config: FeedWorld, users: _Users, ads: _Ads) -> tuple[NDArray[np.int32], Shelves, Crowd]:
+    """Who stands on which shelf, what they bring there (without biases), and the crowd (without clusters)."""
     shelf, who = np.zeros(users.activity.shape[0], np.int64), EVERYBODY
     interests, ctr, cvr = ads.interests[None], ads.ctr[None], ads.cvr[None]
     if config.retrieval is not None and config.retrieval.candidates < len(ads.price):
@@ -301,7 +315,7 @@ def _stocked(config: FeedWorld, users: _Users, ads: _Ads) -> tuple[Shelves, Crow
     crowd = Crowd(users.interests, users.activity, users.power, np.zeros(0, np.int64), shelf)
     strides = strides64(len(ads.price))
     own = strides[who] if len(who) else strides[None]
-    return Shelves(who, interests, ctr, cvr, np.zeros_like(ctr), np.zeros_like(cvr), own), crowd
+    return who, Shelves(interests, ctr, cvr, np.zeros_like(ctr), np.zeros_like(cvr), own), crowd
 
 
 def _forecaster(config: FeedWorld, ads: int) -> NoisyTruth:

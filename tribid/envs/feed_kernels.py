@@ -11,7 +11,7 @@ from numba import njit, uint64
 from numpy.typing import NDArray
 
 from tribid.envs.chance import Stream, finalise64, first64, unit4
-from tribid.envs.decision import Desk, Law, OcpcTile, Terms, decide_block
+from tribid.envs.decision import Desk, Law, OcpcTile, Places, decide_block, fill_caps
 from tribid.envs.settlement import (
     Block,
     Counts,
@@ -23,7 +23,7 @@ from tribid.envs.settlement import (
     mark_skipped,
     observe_block,
     settle_block,
-    shown_of,
+    tell,
 )
 
 KEPT_RATES = 1 << 20
@@ -41,12 +41,8 @@ class Crowd(NamedTuple):
 
 
 class Shelves(NamedTuple):
-    """The candidates: ``who`` [G, N] (empty: everybody on one shelf), their interests [G, D, N], levels, biases
+    """What an ad brings to its places: interests [G, D, N], levels, biases and hash strides (``strides64``) [G, N]."""
 
-    and hash strides (``strides64``) [G, N].
-    """
-
-    who: NDArray[np.int32]
     interests: NDArray[np.float32]
     ctr: NDArray[np.float32]
     cvr: NDArray[np.float32]
@@ -84,6 +80,12 @@ class TickPlan(NamedTuple):
 
 
 BY_NOBODY, BY_STATE, BY_CLUSTER = 0, 1, 2
+
+
+@njit(cache=True)
+def visits_of(requests: Any, session_length: Any) -> Any:
+    """How many visits a tick's requests belong to; at least one."""
+    return max(1, -(-requests // session_length))
 
 
 @njit(cache=True)
@@ -210,23 +212,24 @@ def _biased(user: Any, crowd: Crowd, bias: Any, rates: Any) -> None:
 
 @njit(cache=True, error_model="numpy", nogil=True)
 def _settle_market(
-    law: Law, slot_effects: Any, terms: Terms, leaving: Leaving, expected: Any, multiplier: Any, left: Any, crowd: Crowd,
-    shelves: Shelves, errors: Errors, effects: Any, plan: TickPlan, m: Any, counts: Counts, out: Slots, desk: Desk,
-    tile: OcpcTile, block: Block,
+    law: Law, slot_effects: Any, places: Places, leaving: Leaving, expected: Any, multiplier: Any, left: Any, crowd: Crowd,
+    shelves: Shelves, errors: Errors, effects: Any, plan: TickPlan, m: Any, begin: Any, end: Any, gone: Any,
+    counts: Counts, out: Slots, desk: Desk, tile: OcpcTile, block: Block,
 ) -> None:  # fmt: skip
-    """A tick of market ``m``: traffic, predictions, decisions and outcomes, 64 requests at a time.
+    """Requests ``begin`` to ``end - 1`` of a tick of market ``m``: traffic, predictions, decisions and outcomes in blocks.
 
-    ``multiplier`` [S, A], ``left`` [A], ``counts`` [A] and ``out`` are the market's own; see ``settle_table``. The rates
-    are those that ``Feed.arrivals`` and the feed's own forecaster would give.
+    ``multiplier`` [S, A], ``left`` [A], ``gone`` [visits], ``counts`` [A] and ``out`` are the market's own; see
+    ``settle_table``. The rates are those that ``Feed.arrivals`` and the feed's own forecaster would give.
     """
-    seed, day, first, total = plan.seed[m], plan.day[m], plan.first[m], plan.count[m]
-    visits, n, who = max(1, -(-total // plan.session_length)), shelves.ctr.shape[1], shelves.who
+    seed, day, tick_first, total = plan.seed[m], plan.day[m], plan.first[m], end - begin
+    first = tick_first + begin
+    visits, n, who = gone.shape[0], shelves.ctr.shape[1], places.who
     user, buying, guess = np.empty(visits, np.int64), np.empty(visits, np.bool_), np.empty(visits, np.bool_)
     users = crowd.activity.shape[0]
-    draw_visits(seed, day, first, users, plan.buying_share, plan.accuracy, user, buying, guess)
+    draw_visits(seed, day, tick_first, users, plan.buying_share, plan.accuracy, user, buying, guess)
     segment, session = np.zeros(total, np.int64), np.empty(total, np.int64)
     reserve, request = np.full(total, plan.reserve, np.int64), np.empty(total, np.int64)
-    v = -1
+    v = begin % visits - 1
     for b in range(total):
         v = v + 1 if v + 1 < visits else 0
         session[b], request[b] = v, first + b
@@ -249,8 +252,9 @@ def _settle_market(
     odds, rates = np.empty((3, width * slot_effects.shape[0]), np.float32), np.empty((2, width * slot_effects.shape[0]), np.float32)
     block_user, block_state, block_belief = np.empty(width, np.int64), np.empty(width, np.float32), np.empty(width, np.float32)
     base_row = np.empty(width, np.int64)
-    gone, leaves = np.zeros(visits, np.bool_), (leaving.base > 0.0) | (leaving.irrelevance > 0.0)
-    start, served = 0, 0
+    before, leaves = gone.copy(), (leaving.base > 0.0) | (leaving.irrelevance > 0.0)
+    start, cap, seen = 0, np.empty(places.click.shape), np.zeros((5, *places.click.shape))
+    fill_caps(places, left, cap)
     while start < total:
         count, after = gather_block(start, session, gone, block)
         for r in range(count):
@@ -265,34 +269,47 @@ def _settle_market(
         _add_errors(plan.ctr_key[m], first, shelves, base_ctr, errors.ctr_table, count, base_row, block, pctr)
         _add_errors(plan.cvr_key[m], first, shelves, base_cvr, errors.cvr_table, count, base_row, block, pcvr)
         decide_block(
-            law, slot_effects, terms, multiplier, left, who, block.shelf, segment, reserve, seed, day, request, pctr, pcvr,
+            law, slot_effects, places, multiplier, cap, block.shelf, segment, reserve, seed, day, request, pctr, pcvr,
             block.at, block.rows, count, n, desk, tile,
         )  # fmt: skip
         draw_block(seed, day, request, who, count, leaves, desk, block)
         _winner_rates(crowd, shelves, effects, block_user, block_state, count, desk.top, odds, rates, block)
         done = settle_block(
-            law.per_impression, expected, slot_effects, leaving, left, terms.cap_micros, session, gone, count, counts,
-            desk, block, out,
-        )  # fmt: skip
-        observe_block(reserve, who, pctr, pcvr, n, done, counts, desk, block, out)
-        served += shown_of(done, block)
+            law, expected, slot_effects, leaving, places, left, cap, session, gone, count, counts, desk, block, out
+        )
+        observe_block(reserve, who, pctr, pcvr, n, done, seen, desk, block, out)
         start = after if done == count else block.rows[done - 1] + 1
-    if who.shape[0] == 0:
-        for i in range(left.shape[0]):
-            counts.served[i] += served
-    mark_skipped(session, gone, out)
+    tell(who, seen, counts)
+    mark_skipped(session, before, out)
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
 def settle_feed(
-    law: Law, slot_effects: Any, terms: Terms, leaving: Leaving, expected: Any, multiplier: Any, left: Any, counts: Counts,
+    law: Law, slot_effects: Any, places: Places, leaving: Leaving, expected: Any, multiplier: Any, left: Any, counts: Counts,
     out: Slots, desk: Desk, tile: OcpcTile, block: Block, crowd: Crowd, shelves: Shelves, errors: Errors, effects: Any,
     plan: TickPlan,
 ) -> None:  # fmt: skip
     """Settle a tick of each of M markets: ``multiplier`` [M, S, A], ``left`` and ``counts`` [M, A]; ``out`` of one only."""
     for m in range(left.shape[0]):
-        own = counts_of(counts, m)
+        own, count = counts_of(counts, m), plan.count[m]
+        gone = np.zeros(visits_of(count, plan.session_length), np.bool_)
         _settle_market(
-            law, slot_effects, terms, leaving, expected, multiplier[m], left[m], crowd, shelves, errors, effects, plan, m,
-            own, out, desk, tile, block,
+            law, slot_effects, places, leaving, expected, multiplier[m], left[m], crowd, shelves, errors, effects, plan, m,
+            0, count, gone, own, out, desk, tile, block,
         )  # fmt: skip
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def settle_part(
+    law: Law, slot_effects: Any, places: Places, leaving: Leaving, expected: Any, multiplier: Any, left: Any, counts: Counts,
+    out: Slots, desk: Desk, tile: OcpcTile, block: Block, crowd: Crowd, shelves: Shelves, errors: Errors, effects: Any,
+    plan: TickPlan, begin: Any, end: Any, gone: Any,
+) -> None:  # fmt: skip
+    """Settle requests ``begin`` to ``end - 1`` of a tick of one market (M = 1); ``gone`` [visits] goes from part to part.
+
+    Parts in order give what ``settle_feed`` gives; only the sums of float64 predictions may round elsewhere.
+    """
+    _settle_market(
+        law, slot_effects, places, leaving, expected, multiplier[0], left[0], crowd, shelves, errors, effects, plan, 0,
+        begin, end, gone, counts_of(counts, 0), out, desk, tile, block,
+    )  # fmt: skip

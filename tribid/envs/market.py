@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tribid.envs.advertisers import Advertisers
-from tribid.envs.decision import EVERYBODY, law_of, slot_effects_of, terms_of
+from tribid.envs.decision import law_of, multipliers_on, places_of_requests, slot_effects_of
 from tribid.envs.platform import Forecaster, Rates, Requests
 from tribid.envs.scenario import Scenario
 from tribid.envs.settlement import Counts, Slots, counts_of, new_counts, new_slots, settle_table
@@ -219,23 +219,22 @@ def _settle(
 ) -> None:  # fmt: skip
     """Play the tick of some days in place: directly where the world can, else from tables of rates, day by day."""
     world, rules = state.world, state.scenario.rules
-    direct = isinstance(world, DirectWorld) and state.forecaster is world.forecaster
-    n = world.n_candidates if direct else len(world.advertisers)
-    job = Settling(
-        law_of(rules), slot_effects_of(rules), terms_of(world.advertisers), world.leaving, rules.outcomes == "expected",
-        sides, left, counts, pages, *workspace(n, len(rules.slot_effects), len(world.advertisers)),
-    )  # fmt: skip
-    if isinstance(world, DirectWorld) and direct:
-        world.settle(days, state.tick, job)
+    slots = slot_effects_of(rules)
+    shared = law_of(rules), slots
+    outcomes = world.leaving, rules.outcomes == "expected"
+    if isinstance(world, DirectWorld) and state.forecaster is world.forecaster:
+        memory, sides = workspace(world.places.click.shape[1], len(slots)), multipliers_on(world.places, sides)
+        world.settle(days, state.tick, Settling(*shared, world.places, *outcomes, sides, left, counts, pages, *memory))
         return
     for m, day in enumerate(days):
         arrivals = world.arrivals(day, state.tick)
-        predicted = _predicted(replace(state, day=day), arrivals)
         requests, truth = arrivals
+        predicted = _predicted(replace(state, day=day), arrivals)
+        places, shelf = places_of_requests(world.advertisers, requests)
         gone = np.zeros(int(requests.session.max(initial=-1)) + 1, np.bool_)
         settle_table(
-            *job[:5], sides[m], left[m], counts_of(counts, m), pages, *job[9:],
-            EVERYBODY if requests.candidates is None else requests.candidates, requests.segment, requests.session,
+            *shared, places, *outcomes, multipliers_on(places, sides[m]), left[m], counts_of(counts, m), pages,
+            *workspace(truth.ctr.shape[1], len(slots)), shelf, requests.segment, requests.session,
             requests.reserve_micros, predicted.ctr, predicted.cvr, truth.ctr, truth.cvr, np.uint64(day.seed), day.day,
             requests.request, gone,
         )  # fmt: skip

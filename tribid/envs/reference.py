@@ -14,8 +14,25 @@ from tribid.auctions.kernels import price_row, rank_row
 from tribid.auctions.ocpc_kernels import ocpc_row
 from tribid.auctions.score import quality_weight
 from tribid.envs.chance import Stream, unit4
-from tribid.envs.decision import Law, Terms
+from tribid.envs.advertisers import Advertisers
+from tribid.envs.decision import Law
 from tribid.envs.settlement import Counts, Leaving, Slots
+
+
+class Terms(NamedTuple):
+    """What decides an advertiser's bid, each [A]; see ``Advertisers``."""
+
+    bid_per_click: NDArray[np.float64]
+    bid_per_pcvr: NDArray[np.float64]
+    mean_pcvr: NDArray[np.float64]
+    price_micros: NDArray[np.int64]
+    opted_in: NDArray[np.bool_]
+    cap_micros: NDArray[np.int64]
+
+
+def terms_of(advertisers: Advertisers) -> Terms:
+    """The advertisers' bidding terms."""
+    return Terms(*(getattr(advertisers, name) for name in Terms._fields))
 
 
 class Desk(NamedTuple):

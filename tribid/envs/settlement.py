@@ -7,7 +7,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from tribid.envs.chance import Stream, unit4
-from tribid.envs.decision import WIDTH, Desk, Law, OcpcTile, Terms, advertiser, decide_block
+from tribid.auctions.ocpc_kernels import OCPC_GREEDY, OCPC_SIMPLE
+from tribid.envs.decision import WIDTH, Desk, Law, OcpcTile, Places, advertiser, decide_block, fill_caps, set_cap
 
 
 class Counts(NamedTuple):
@@ -179,17 +180,37 @@ def _leaves(leaving: Leaving, slot_effects: Any, top: Any, ctr: Any, r: Any, dra
 
 
 @njit(cache=True, error_model="numpy")
+def _changes_later_bids(law: Law, places: Places, left: Any, i: Any, r: Any, count: Any, desk: Desk, block: Block) -> Any:
+    """Whether one of advertiser i's bids after request r of the block is above what it has left now."""
+    adjusts = (law.strategy == OCPC_GREEDY) | (law.strategy == OCPC_SIMPLE)
+    bids, shelf, n = desk.asked if adjusts else desk.bids, block.shelf, places.click.shape[1]
+    money = np.float64(left[i])
+    if money >= (desk.most[0] * (1.0 + law.bid_range) + 1.0 if adjusts else desk.most[0]):
+        return False
+    for p in range(places.first[i], places.first[i + 1]):
+        g, j = places.place[p] // n, places.place[p] % n
+        for later in range(r + 1, count):
+            if shelf[later] == g and bids[later, j] > 0.0:
+                most = bids[later, j]
+                if adjusts:
+                    most = max(most * (1.0 + law.bid_range) + 1.0, desk.floor[later])
+                if most > money:
+                    return True
+    return False
+
+
+@njit(cache=True, error_model="numpy")
 def settle_block(
-    per_impression: Any, expected: Any, slot_effects: Any, leaving: Leaving, left: Any, cap_micros: Any, session: Any,
+    law: Law, expected: Any, slot_effects: Any, leaving: Leaving, places: Places, left: Any, cap: Any, session: Any,
     gone: Any, count: Any, counts: Counts, desk: Desk, block: Block, out: Slots,
 ) -> Any:  # fmt: skip
     """Show, click and charge the block's requests in order; the number settled.
 
     The block was decided under the budgets at its start. It ends early with the first request after which a charged
-    advertiser has less left than its largest bid of the block: whatever follows has to be decided anew. ``left`` [A],
-    ``gone`` [sessions], ``counts`` and ``out`` (pages; may be empty) are written in place.
+    advertiser has less left than one of its later bids of the block: what follows has to be decided anew. ``left`` [A],
+    ``cap`` [G, N], ``gone`` [sessions], ``counts`` and ``out`` (pages; may be empty) are written in place.
     """
-    top, top_score, price, most_bid, cap = desk.top, desk.top_score, desk.price, desk.most_bid, desk.cap
+    top, top_score, price, cap_micros = desk.top, desk.top_score, desk.price, places.cap_micros
     rows, winner, ctr, cvr, depth, click, convert = (
         block.rows, block.winner, block.ctr, block.cvr, block.depth, block.click, block.convert
     )  # fmt: skip
@@ -204,8 +225,7 @@ def settle_block(
         if gone[session[b]]:
             continue
         for k in range(slots):
-            place = top[r, k]
-            if place < 0:
+            if top[r, k] < 0:
                 break
             i, effect = winner[k, r], slot_effects[k]
             if expected:
@@ -215,10 +235,12 @@ def settle_block(
                 exposed = 1.0 if depth[r] < effect else 0.0
                 clicked = exposed if click[k, r] < ctr[k, r] else 0.0
                 converted = clicked if convert[k, r] < cvr[k, r] else 0.0
-            event = exposed if per_impression else clicked
+            event = exposed if law.per_impression else clicked
             charge = min(np.int64(np.floor(np.float64(price[r, k]) * event + 0.5)), left[i])
             left[i] -= charge
-            stale |= (left[i] < cap_micros[i]) & (np.float64(left[i]) < most_bid[place]) & (charge > 0)
+            if charge > 0 and left[i] < cap_micros[i]:
+                set_cap(places, left, i, cap)
+                stale = stale or _changes_later_bids(law, places, left, i, r, count, desk, block)
             wins[i] += 1.0
             exposures[i] += exposed
             clicks[i] += clicked
@@ -240,77 +262,77 @@ def settle_block(
 
 @njit(cache=True, error_model="numpy")
 def observe_block(
-    reserve: Any, who: Any, pctr: Any, pcvr: Any, n: Any, done: Any, counts: Counts, desk: Desk,
-    block: Block, out: Slots,
-) -> None:  # fmt: skip
-    """Add up what each advertiser is told of the first ``done`` requests of the block."""
-    rows, at = block.rows, block.at
+    reserve: Any, who: Any, pctr: Any, pcvr: Any, n: Any, done: Any, seen: Any, desk: Desk, block: Block, out: Slots
+) -> None:
+    """Add up, on each place, what its advertiser is told of the first ``done`` requests of the block.
+
+    ``seen`` [5, G, N] float64: requests served, auctions taken part in, gaps, sums of pctr and of pcvr.
+    """
+    rows, at, shelf = block.rows, block.at, block.shelf
     weight, score, top, top_score = desk.weight, desk.score, desk.top, desk.top_score
-    took_part, gap, pctr_sum, pcvr_sum, served = counts.took_part, counts.gap, counts.pctr, counts.pcvr, counts.served
+    took_part, gap, pctr_sum, pcvr_sum = seen[1], seen[2], seen[3], seen[4]
     slots, pages = desk.price.shape[1], out.winner.shape[0] > 0
     for r in range(done):
         if not block.shown[r]:
             continue
-        a, b = at[r], rows[r]
+        a, b, g = at[r], rows[r], shelf[r]
         if pages:
-            out.runner_up[b] = advertiser(who, block.shelf, r, top[r, slots])
+            out.runner_up[b] = advertiser(who, shelf, r, top[r, slots])
             out.runner_up_score[b] = top_score[r, slots]
         to_beat = top_score[r, slots - 1]
         inverse = 1.0 / to_beat if to_beat > 0.0 else np.inf
-        if who.shape[0] > 0:
-            for i in range(n):
-                w = who[block.shelf[r], i]
-                above = score[r, i] * inverse - 1.0
-                gap[w] += min(above, 1.0) if score[r, i] > 0.0 else 0.0
-                took_part[w] += 1.0 if score[r, i] > 0.0 else 0.0
-                pctr_sum[w] += pctr[a, i]
-                pcvr_sum[w] += pcvr[a, i]
-                served[w] += 1.0
-        else:
-            for i in range(n):
-                above = score[r, i] * inverse - 1.0
-                above = above if above < 1.0 else 1.0
-                gap[i] += above if score[r, i] > 0.0 else 0.0
-                took_part[i] += 1.0 if score[r, i] > 0.0 else 0.0
-            for i in range(n):
-                pctr_sum[i] += pctr[a, i]
-                pcvr_sum[i] += pcvr[a, i]
+        seen[0, g, 0] += 1.0
+        for i in range(n):
+            above = score[r, i] * inverse - 1.0
+            above = above if above < 1.0 else 1.0
+            gap[g, i] += above if score[r, i] > 0.0 else 0.0
+            took_part[g, i] += 1.0 if score[r, i] > 0.0 else 0.0
+        for i in range(n):
+            pctr_sum[g, i] += pctr[a, i]
+            pcvr_sum[g, i] += pcvr[a, i]
         for k in range(slots):
             i = top[r, k]
             if i >= 0:
                 rival = max(top_score[r, slots], np.float64(reserve[b]) * weight[r, i])
                 above = min(1.0, score[r, i] / rival - 1.0) if rival > 0.0 else 1.0
-                gap[advertiser(who, block.shelf, r, i)] += above - min(1.0, score[r, i] * inverse - 1.0)
+                gap[g, i] += above - min(1.0, score[r, i] * inverse - 1.0)
 
 
 @njit(cache=True, error_model="numpy")
-def shown_of(done: Any, block: Block) -> Any:
-    """How many of the first ``done`` requests came at all."""
-    shown = 0
-    for r in range(done):
-        shown += np.int64(block.shown[r])
-    return shown
+def tell(who: Any, seen: Any, counts: Counts) -> None:
+    """Add what was seen on the places to their advertisers' counts [A]; all places of a shelf were served alike."""
+    for g in range(seen.shape[1]):
+        for i in range(seen.shape[2]):
+            w = i if who.shape[0] == 0 else who[g, i]
+            counts.served[w] += seen[0, g, 0]
+            counts.took_part[w] += seen[1, g, i]
+            counts.gap[w] += seen[2, g, i]
+            counts.pctr[w] += seen[3, g, i]
+            counts.pcvr[w] += seen[4, g, i]
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
 def settle_table(
-    law: Law, slot_effects: Any, terms: Terms, leaving: Leaving, expected: Any, multiplier: Any, left: Any, counts: Counts,
-    out: Slots, desk: Desk, tile: OcpcTile, block: Block, who: Any, segment: Any, session: Any, reserve: Any, pctr: Any,
-    pcvr: Any, ctr: Any, cvr: Any, seed: Any, day: Any, request: Any, gone: Any,
+    law: Law, slot_effects: Any, places: Places, leaving: Leaving, expected: Any, multiplier: Any, left: Any,
+    counts: Counts, out: Slots, desk: Desk, tile: OcpcTile, block: Block, shelf: Any, segment: Any, session: Any,
+    reserve: Any, pctr: Any, pcvr: Any, ctr: Any, cvr: Any, seed: Any, day: Any, request: Any, gone: Any,
 ) -> None:  # fmt: skip
     """Settle a tick whose rates are given: ``left`` [A] (micros), ``gone`` [sessions], ``counts``, ``out`` in place.
 
-    ``multiplier`` is [S, A]; ``pctr``, ``pcvr`` are what the platform believes, ``ctr``, ``cvr`` what is true, [B, N].
+    ``multiplier`` is [S, G, N], ``shelf`` [B]; ``pctr``, ``pcvr`` are what the platform believes, ``ctr``, ``cvr`` what is
+    true, [B, N].
     """
-    n = pctr.shape[1]
+    n, who = pctr.shape[1], places.who
     leaves = (leaving.base > 0.0) | (leaving.irrelevance > 0.0)
-    rows, winner, start, served = block.rows, block.winner, 0, 0
+    rows, winner, start = block.rows, block.winner, 0
+    before, cap, seen = gone.copy(), np.empty(places.click.shape), np.zeros((5, *places.click.shape))
+    fill_caps(places, left, cap)
     while start < pctr.shape[0]:
         count, after = gather_block(start, session, gone, block)
         for r in range(count):
-            block.at[r], block.shelf[r] = rows[r], rows[r]
+            block.at[r], block.shelf[r] = rows[r], shelf[rows[r]]
         decide_block(
-            law, slot_effects, terms, multiplier, left, who, block.shelf, segment, reserve, seed, day, request, pctr, pcvr,
+            law, slot_effects, places, multiplier, cap, block.shelf, segment, reserve, seed, day, request, pctr, pcvr,
             block.at, rows, count, n, desk, tile,
         )  # fmt: skip
         draw_block(seed, day, request, who, count, leaves, desk, block)
@@ -319,24 +341,20 @@ def settle_table(
                 place = max(np.int64(0), desk.top[r, k])
                 block.ctr[k, r], block.cvr[k, r] = ctr[rows[r], place], cvr[rows[r], place]
         done = settle_block(
-            law.per_impression, expected, slot_effects, leaving, left, terms.cap_micros, session, gone, count, counts,
-            desk, block, out,
-        )  # fmt: skip
-        observe_block(reserve, who, pctr, pcvr, n, done, counts, desk, block, out)
-        served += shown_of(done, block)
+            law, expected, slot_effects, leaving, places, left, cap, session, gone, count, counts, desk, block, out
+        )
+        observe_block(reserve, who, pctr, pcvr, n, done, seen, desk, block, out)
         start = after if done == count else rows[done - 1] + 1
-    if who.shape[0] == 0:
-        for i in range(left.shape[0]):
-            counts.served[i] += served
-    mark_skipped(session, gone, out)
+    tell(who, seen, counts)
+    mark_skipped(session, before, out)
 
 
 @njit(cache=True, error_model="numpy")
 def mark_skipped(session: Any, gone: Any, out: Slots) -> None:
-    """Requests after their visit's last page never came."""
+    """Requests after their visit's last page never came; ``gone`` [sessions]: visits that were over before."""
     if out.winner.shape[0] == 0:
         return
-    over = np.zeros(gone.shape[0], np.bool_)
+    over = gone.copy()
     for b in range(session.shape[0]):
         out.skipped[b] = over[session[b]]
         over[session[b]] |= out.left[b]

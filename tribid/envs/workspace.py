@@ -11,12 +11,12 @@ _own = threading.local()
 Workspace = tuple[Desk, OcpcTile, Block]
 
 
-def workspace(candidates: int, slots: int, advertisers: int) -> Workspace:
+def workspace(candidates: int, slots: int) -> Workspace:
     """This thread's desk, tile and block for markets of this size; its last few sizes are kept."""
-    kept: dict[tuple[int, int, int], Workspace] = _own.__dict__.setdefault("kept", {})
-    size = (candidates, slots, advertisers)
+    kept: dict[tuple[int, int], Workspace] = _own.__dict__.setdefault("kept", {})
+    size = (candidates, slots)
     if size not in kept:
         while len(kept) >= _KEPT:
             del kept[next(iter(kept))]
-        kept[size] = (new_desk(candidates, slots, advertisers), new_tile(candidates), new_block(slots))
+        kept[size] = (new_desk(candidates, slots), new_tile(candidates), new_block(slots))
     return kept[size]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tribid.envs.advertisers import Advertisers
 from tribid.envs.platform import Forecaster, Rates, Requests
 from tribid.envs.scenario import AuctionNetWorld, FeedWorld, Scenario
-from tribid.envs.decision import Desk, Law, OcpcTile, Terms
+from tribid.envs.decision import Desk, Law, OcpcTile, Places
 from tribid.envs.settlement import Block, Counts, Leaving, Slots
 
 
@@ -75,13 +75,13 @@ class World(Protocol):
 class Settling(NamedTuple):
     """Everything a tick of M days needs beside their traffic; the kernels take these in this order.
 
-    ``multiplier`` [M, S, A]; ``left`` [M, A] micros and ``counts`` [M, A] are written in place, and so is ``pages``, which
+    ``multiplier`` [M, S, G, N]; ``left`` [M, A] micros and ``counts`` [M, A] are written in place, and so is ``pages``, which
     is empty or, for one day, has a row for each request. ``desk``, ``tile`` and ``block`` are working memory.
     """
 
     law: Law
     slot_effects: NDArray[np.float64]
-    terms: Terms
+    places: Places
     leaving: Leaving
     expected: bool
     multiplier: NDArray[np.float64]
@@ -101,8 +101,8 @@ class DirectWorld(Protocol):
     """
 
     @property
-    def n_candidates(self) -> int:
-        """Candidates of a request."""
+    def places(self) -> Places:
+        """Who is a candidate where."""
         ...
 
     def settle(self, days: Sequence[Day], tick: int, job: Settling) -> None:
