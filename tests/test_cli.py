@@ -70,6 +70,21 @@ def test_train_evaluate_report_and_rank_follow_each_other(tmp_path: Path) -> Non
     assert all(slot["price_micros"] <= slot["bid_micros"] for answer in answers for slot in answer["slots"])
 
 
+def test_the_device_engine_trains_what_evaluate_takes(tmp_path: Path) -> None:
+    pytest.importorskip("stable_baselines3")
+    run, out = tmp_path / "device", tmp_path / "first"
+    code, text = _run("train", "-s", "tiny", "--engine", "device", "--steps", "48", "--markets", "2", "--out", str(run))
+    assert code == 0, text
+    assert json.loads((run / "run.json").read_text(encoding="utf-8"))["engine"] == "device"
+    code, text = _run(
+        "evaluate", "-s", "tiny", "--bidders", f"pid,{run}", "--days", "2", "--workers", "1", "--out", str(out)
+    )
+    assert code == 0, text
+    results = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    assert set(results["contestants"]) == {"pid", "device"}
+    assert results["learning"]["device"]["0"]
+
+
 def test_a_log_is_replayed(tmp_path: Path) -> None:
     log = tmp_path / "log.txt"
     log.write_text("".join(f"{int(i % 10 == 0)} {5 + i % 9} 0.00{i % 9 + 1}\n" for i in range(200)), encoding="utf-8")
@@ -96,6 +111,8 @@ def test_a_log_is_replayed(tmp_path: Path) -> None:
         (["evaluate", "--replay", "missing.txt"], "missing.txt"),
         (["train", "-s", "tiny", "--algorithm", "dqn"], "'dqn' is not known; choose ppo or sac"),
         (["train", "-s", "tiny", "--seeds", "a"], "seeds holds 'a'"),
+        (["train", "-s", "tiny", "--device", "cuda:99"], "device is 'cuda:99', but torch"),
+        (["train", "-s", "tiny", "--engine", "device", "--rivals", "random"], "'random' does not play on a device"),
         (["report", "missing"], "cannot be read"),
         (["train", "-s", "tiny", "--mapping", "[b]all[/b]"], "[b]all[/b]"),
         (["rank", "-s", "tiny", "--request", "{"], "request is not JSON"),

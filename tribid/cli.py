@@ -73,7 +73,11 @@ def train(
     outcomes: Annotated[
         str, typer.Option(help="Rewards from 'expected' or 'sampled' clicks and conversions.")
     ] = "expected",
-    workers: Annotated[int, typer.Option(help="Seeds that train side by side.")] = 2,
+    workers: Annotated[int, typer.Option(help="Seeds that train side by side (on a GPU: one after the other).")] = 2,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N, or auto: a GPU where torch sees one.")] = "cpu",
+    engine: Annotated[
+        str, typer.Option(help="sb3 (CPU), device (markets and PPO on --device), or auto: device on a GPU.")
+    ] = "auto",
 ) -> None:
     """Train policies and write them as safetensors with a JSON card.
 
@@ -82,14 +86,15 @@ def train(
     Ctrl-C stops early and leaves policies that can be used.
     """
     with _readable_errors():
+        from tribid.agents.plan import TrainingPlan
         from tribid.agents.seeds import train_seeds
-        from tribid.agents.training import TrainingPlan
 
         loaded = load_scenario(scenario)
         plan = TrainingPlan(
             scenario=loaded, algorithm=_one_of(algorithm, "ppo", "sac"), mapping=mapping,
             learners=_focal(learners, loaded), rivals=_names(rivals), steps=steps, num_markets=markets, rounds=rounds,
             warm_start=warm_start, outcomes=_one_of(outcomes, "sampled", "expected"),
+            engine=_one_of(engine, "auto", "sb3", "device"), device=device,
         )  # fmt: skip
         chosen = [_whole("seeds", text) for text in _names(seeds)]
         with seed_bars(chosen) as tell:
@@ -197,19 +202,45 @@ def rank(
 
 @app.command()
 def benchmark(
-    out: Annotated[Path | None, typer.Option(help="Write the figures as JSON, too.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A tenth of the work, for a first look.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for benchmark.json and the plots (SVG; needs matplotlib).")
+    ] = None,
+    compare: Annotated[Path | None, typer.Option(help="An earlier benchmark.json: what is slower than then?")] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Of bare, days, markets, vector, pettingzoo, retrieval, stream, startup, gpu, growth; more than once."
+        ),
+    ] = None,
+    page: Annotated[Path | None, typer.Option(help="Replace the measured blocks of this page.")] = None,
+    read: Annotated[Path | None, typer.Option(help="Show this benchmark.json in place of measuring anew.")] = None,
 ) -> None:
-    """Measure this machine: read bandwidth, the bare auction, a whole day, and their ratios."""
-    with _readable_errors():
-        from tribid.benchmark import run_benchmark, show
-        from tribid.files import write_json
+    """Measure this machine and the market on it, each figure beside its read bandwidth and plain numpy.
 
-        figures = run_benchmark(quick=quick)
-        console.print(show(figures))
-        if out is not None:
-            write_json(out, figures)
-            console.print(f"wrote [bold]{out}[/]")
+    Example: `tribid benchmark --out runs/speed`, and after a change `tribid benchmark --compare
+    runs/speed/benchmark.json`, which compares ratios first: they carry over to other machines. A whole run takes some
+    minutes; leave the machine alone meanwhile.
+    """
+    with _readable_errors():
+        from tribid.benchmark.report import show, write
+        from tribid.benchmark.results import load_results
+        from tribid.benchmark.suite import checked_groups, run_benchmark
+
+        groups = [name for given in only or [] for name in _names(given)]
+        checked_groups(groups)
+        if page is not None and (groups or quick):
+            raise ValueError("--page shows a whole run; allowed is neither --only nor --quick with it")
+        baseline = load_results(compare) if compare is not None else None
+        if read is not None:
+            results = load_results(read)
+        else:
+            command = "tribid benchmark" + " --quick" * quick + "".join(f" --only {name}" for name in groups)
+            with _steps() as tell:
+                results = run_benchmark(quick=quick, only=groups, command=command, tell=tell)
+        show(results, console, baseline, str(compare))
+        for path in write(results, out, page):
+            console.print(f"wrote [bold]{path}[/]", soft_wrap=True)
 
 
 @scenario_app.command("list")
@@ -309,6 +340,18 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*_columns(), console=console) as progress:
         task = progress.add_task(what, total=None, note="")
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
+def _steps() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar that is told what is being measured; drawn only then, for a bar that draws itself would be measured too."""
+    with Progress(*_columns(), console=console, auto_refresh=False) as progress:
+        task = progress.add_task("measuring", total=None, note="")
+
+        def tell(what: str, done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total, note=what, refresh=True)
+
+        yield tell
 
 
 @contextmanager

@@ -154,7 +154,7 @@ def test_a_prediction_does_not_depend_on_the_requests_beside_it() -> None:
     requests, truth = world.arrivals(world.day(1, 0), 5)
     together = world.forecaster.predict(1, requests, truth)
     for b in (0, 3, len(requests.request) - 1):
-        one = type(requests)(*requests[:2], *(column[b : b + 1] for column in requests[2:]))
+        one = requests.rows(slice(b, b + 1))
         alone = world.forecaster.predict(1, one, Rates(*(rate[b : b + 1] for rate in truth)))
         assert np.array_equal(alone.ctr[0], together.ctr[b])
         assert np.array_equal(alone.cvr[0], together.cvr[b])

@@ -206,7 +206,7 @@ def test_a_request_decided_alone_is_decided_as_in_its_tick(segments: str) -> Non
     for _ in range(3):
         after, tick = market.step(state, multipliers)
         for b in range(len(tick.requests.request)):
-            one = type(tick.requests)(*tick.requests[:2], *(column[b : b + 1] for column in tick.requests[2:]))
+            one = tick.requests.rows(slice(b, b + 1))
             predicted = Rates(*(rate[b : b + 1] for rate in tick.predicted))
             alone = decide(scenario.rules, state.advertisers, multipliers, state.left_micros, one, predicted, 2)
             assert np.array_equal(alone.winner[0], tick.slots.winner[b])

@@ -124,16 +124,18 @@ def slot_options(
     the micro, so the bound is not below the truth.
     """
     rules, slots, a = state.scenario.rules, tick.slots, state.advertisers
-    came = ~slots.skipped
+    candidate, column = tick.requests.place_of(advertiser)
+    came = ~slots.skipped & candidate
+    column = column[came]
     effect = np.asarray(rules.slot_effects)
     rates = tick.predicted if predicted else tick.truth
-    ctr, cvr = (np.asarray(rate[came, advertiser], np.float64) for rate in rates)
+    ctr, cvr = (np.asarray(rate[came, column], np.float64) for rate in rates)
     worth = a.click_worth[advertiser] + a.conversion_worth[advertiser] * cvr
     per_impression = rules.charge == "impression"
-    pctr = tick.predicted.ctr[came, advertiser].astype(np.float64)
+    pctr = tick.predicted.ctr[came, column].astype(np.float64)
     weight = np.ones(len(pctr)) if per_impression else quality_weights(pctr[:, None], rules.squash)[:, 0]
     if rules.ocpc.strategy == "conversion_rank":
-        weight = weight * tick.predicted.cvr[came, advertiser].astype(np.float64)
+        weight = weight * tick.predicted.cvr[came, column].astype(np.float64)
     to_beat = _rival_scores(tick, advertiser)[came] / np.maximum(weight, 1e-300)[:, None]
     price = np.maximum(to_beat, tick.requests.reserve_micros[came][:, None])
     charged = price * effect

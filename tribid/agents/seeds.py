@@ -12,9 +12,10 @@ from multiprocessing.managers import SyncManager
 from pathlib import Path
 from typing import Any
 
-from tribid.agents.bidder import policy_mapping
+from tribid.agents.bidder import BidderSpace, policy_mapping
+from tribid.agents.plan import TrainingPlan
 from tribid.agents.rivals import rivals_in_turn
-from tribid.agents.training import TrainingPlan, train
+from tribid.agents.training import train
 from tribid.envs.world import build_world
 from tribid.files import read_json, write_json
 
@@ -27,14 +28,22 @@ def train_seeds(
 ) -> bool:
     """Train ``plan`` once per seed into ``folder/seed-N`` and write ``folder/run.json``; True if all ran to their end.
 
-    Ctrl-C stops every training and leaves what each has learnt so far.
+    On a GPU seeds train one after the other. Ctrl-C stops every training and leaves what each has learnt so far.
     """
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds are {list(seeds)}; allowed is one or more, each once")
     policy_mapping(plan.mapping, build_world(plan.scenario).advertisers)
-    rivals_in_turn([*plan.rivals, *([plan.warm_start] if plan.warm_start else [])], plan.scenario)
+    bidders = [*plan.rivals, *([plan.warm_start] if plan.warm_start else [])]
+    rivals_in_turn(bidders, plan.scenario)
+    if plan.on_device:
+        from tribid.agents.device_bidders import device_bidder
+
+        for name in bidders:
+            device_bidder(name, BidderSpace.of(plan.scenario), plan.torch_device)
+    for seed in seeds:
+        replace(plan, seed=seed)
     _begin_run(plan, seeds, folder)
-    if workers == 1 or len(seeds) == 1:
+    if workers == 1 or len(seeds) == 1 or plan.torch_device != "cpu":
         finished = [_train_one(replace(plan, seed=seed), folder, progress) for seed in seeds]
         return all(finished)
     context = get_context("spawn")
@@ -61,12 +70,17 @@ def _begin_run(plan: TrainingPlan, seeds: Sequence[int], folder: Path) -> None:
 
 
 def describe(plan: TrainingPlan) -> dict[str, Any]:
-    """The plan as plain data; the scenario by its name and hash."""
+    """The plan as plain data; the scenario by its name and hash.
+
+    Engine and device are told only where the engine is not ``sb3``, the device by its kind (``cpu`` or ``cuda``).
+    """
     content = asdict(plan)
     content["scenario"] = {"name": plan.scenario.name, "hash": plan.scenario.hash}
     content["learners"] = None if plan.learners is None else list(plan.learners)
     content["rivals"] = list(plan.rivals)
-    del content["seed"]
+    del content["seed"], content["engine"], content["device"]
+    if plan.on_device:
+        content |= {"engine": "device", "device": plan.torch_device.partition(":")[0]}
     return content
 
 

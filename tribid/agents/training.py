@@ -2,13 +2,14 @@
 
 Each policy learns from all its advertisers' rows of many markets at once (parameter sharing). With several policies each
 learns in turn, round after round, while the others act as they last stood: independent learners in one market. What
-comes out is policy files (``tribid.agents.policy_file``), never a pickle, and those files are what is evaluated.
+comes out is policy files (``tribid.agents.policy_file``), never a pickle, and those files are what is evaluated. On a
+GPU, ``tribid.agents.device_ppo`` trains instead.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -22,62 +23,30 @@ try:
 except ImportError as error:
     raise ImportError("training needs torch and Stable-Baselines3: pip install 'tribid[train]'") from error
 
-from tribid.agents.bidder import Bidder, BidderSpace, Lineup, policy_mapping
+from tribid.agents.bidder import Bidder, BidderSpace, Lineup
 from tribid.agents.network import MlpPolicy
+from tribid.agents.plan import Roster, TrainingPlan
 from tribid.agents.policy_file import save_lineup
 from tribid.agents.registry import make_bidder
-from tribid.agents.rivals import rivals_in_turn
 from tribid.agents.warm_start import imitate
-from tribid.envs.scenario import Scenario
 from tribid.envs.vector import FeedAuctionVecEnv
 from tribid.envs.world import build_world
 from tribid.files import write_json
 
-SEEDS_PER_TRAINING = 1000
-"""Training seed s uses the market seeds from ``1000 s`` on; evaluation seeds start at 1,000,000."""
+__all__ = ["Classroom", "Progress", "Roster", "Trained", "TrainingPlan", "export", "falling", "save", "train"]
 
-_CLIP_OBSERVATION = 5.0
-_GAMMA = 0.995
+CLIP_OBSERVATION = 5.0
+GAMMA = 0.995
+GAE_LAMBDA = 0.9
+EPOCHS = 8
+LEARNING_RATE = 1e-3
+HIDDEN = (64, 64)
+LOG_STD = -1.5
+
 _TAUGHT_DAYS = 6
 
 Progress = Callable[[int, int, float | None], None]
 """Called with the advertiser-steps done, the total, and the mean score of the last finished days (None at first)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingPlan:
-    """What to train: who learns, against whom, how long.
-
-    ``learners`` are advertiser indices (None: all). ``rivals`` names the bidder of each other advertiser in turn.
-    ``steps`` counts advertiser-steps of each policy (one learner, one tick). ``warm_start`` names the bidder that the
-    policies first imitate (empty: none). ``outcomes`` of the training market: ``expected`` pays clicks and conversions by
-    their true probability, which takes the coin flips out of the rewards; evaluation always samples them.
-    """
-
-    scenario: Scenario
-    algorithm: Literal["ppo", "sac"] = "ppo"
-    mapping: str = "shared"
-    learners: tuple[int, ...] | None = None
-    rivals: tuple[str, ...] = ("truthful",)
-    seed: int = 0
-    steps: int = 300_000
-    num_markets: int = 4
-    rounds: int = 1
-    warm_start: str = "pid"
-    outcomes: Literal["sampled", "expected"] = "expected"
-    tensorboard: bool = True
-
-    def __post_init__(self) -> None:
-        for name, low, high in (
-            ("seed", 0, 999),
-            ("steps", 1, 10**12),
-            ("num_markets", 1, SEEDS_PER_TRAINING),
-            ("rounds", 1, 10**6),
-        ):
-            if not low <= getattr(self, name) <= high:
-                raise ValueError(f"{name} is {getattr(self, name)}; allowed is {low} to {high}")
-        if self.algorithm not in _MAKERS:
-            raise ValueError(f"no algorithm named {self.algorithm!r}; choose {', '.join(_MAKERS)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,18 +66,16 @@ def train(plan: TrainingPlan, folder: Path, progress: Progress | None = None) ->
     Ctrl-C stops the training and still writes what was learnt so far.
     """
     torch.set_num_threads(1)
-    classroom = _Classroom(plan, folder, progress)
+    classroom = _open_classroom(plan, folder, progress)
     interrupted = False
     try:
-        for _ in range(plan.rounds):
-            for name in classroom.names:
-                classroom.teach(name)
+        classroom.run()
     except KeyboardInterrupt:
         interrupted = True
     trained = Trained(
         plan=plan,
-        policies={name: classroom.snapshot(name) for name in classroom.names},
-        mapping=classroom.mapping,
+        policies={name: classroom.snapshot(name) for name in classroom.roster.names},
+        mapping=classroom.roster.mapping,
         learning=classroom.learning,
         interrupted=interrupted,
     )
@@ -128,6 +95,29 @@ def save(trained: Trained, folder: Path) -> None:
     }
     save_lineup(trained.policies, trained.mapping, folder / "policies", scenario=plan.scenario, training=card)
     write_json(folder / "learning.json", trained.learning)
+
+
+class Classroom(Protocol):
+    """Where a plan's policies learn; one for each engine."""
+
+    roster: Roster
+    learning: list[dict[str, float]]
+
+    def run(self) -> None:
+        """Train to the plan's end."""
+        ...
+
+    def snapshot(self, name: str) -> MlpPolicy:
+        """A policy as it stands, in the runtime that serves it."""
+        ...
+
+
+def _open_classroom(plan: TrainingPlan, folder: Path, progress: Progress | None) -> Classroom:
+    if plan.on_device:
+        from tribid.agents.device_ppo import DeviceClassroom
+
+        return DeviceClassroom(plan, folder, progress)
+    return _Classroom(plan, folder, progress)
 
 
 class _DayEndsTheReturn(VecEnvWrapper):
@@ -165,20 +155,16 @@ class _Classroom:
 
     def __init__(self, plan: TrainingPlan, folder: Path, progress: Progress | None) -> None:
         self.plan, self.folder, self.progress = plan, folder, progress
-        advertisers = build_world(plan.scenario).advertisers
-        self.learners = tuple(range(len(advertisers))) if plan.learners is None else plan.learners
-        drivers = policy_mapping(plan.mapping, advertisers)
-        self.mapping = {advertisers.names[who]: drivers[who] for who in self.learners}
-        self.rows = {
-            name: [who for who in self.learners if drivers[who] == name]
-            for name in dict.fromkeys(drivers[who] for who in self.learners)
-        }
-        self.names = tuple(self.rows)
-        self.rivals = rivals_in_turn(plan.rivals, plan.scenario)
-        self.space = BidderSpace.of(plan.scenario)
+        self.roster = Roster.of(plan)
         self.pupils: dict[str, _Pupil] = {}
         self.learning: list[dict[str, float]] = []
         self.done = 0
+
+    def run(self) -> None:
+        """All rounds, each policy in its turn."""
+        for _ in range(self.plan.rounds):
+            for name in self.roster.names:
+                self.teach(name)
 
     def teach(self, name: str) -> None:
         """One round of one policy, the other policies frozen as they stand."""
@@ -186,7 +172,8 @@ class _Classroom:
         pupil = self._pupil(name)
         pupil.market.rivals = self._others(name)
         if first_lesson and self.plan.warm_start:
-            teacher, ticks = make_bidder(self.plan.warm_start, self.space), build_world(self.plan.scenario).n_ticks
+            teacher = make_bidder(self.plan.warm_start, self.roster.space)
+            ticks = build_world(self.plan.scenario).n_ticks
             imitate(pupil.model, pupil.normal, teacher, days=_TAUGHT_DAYS, ticks=ticks, seed=self.plan.seed)
         steps = max(1, self.plan.steps // self.plan.rounds)
         pupil.model.learn(steps, callback=_Watch(self, steps), reset_num_timesteps=False)
@@ -194,17 +181,17 @@ class _Classroom:
     def snapshot(self, name: str) -> MlpPolicy:
         """The policy as it stands, in the runtime that serves it."""
         pupil = self._pupil(name)
-        return export(pupil.model, pupil.normal, space=self.space)
+        return export(pupil.model, pupil.normal, space=self.roster.space)
 
     def _pupil(self, name: str) -> "_Pupil":
         if name not in self.pupils:
             plan = self.plan
             scenario = plan.scenario.with_changes(rules__outcomes=plan.outcomes)
-            seed = plan.seed * SEEDS_PER_TRAINING
             market = FeedAuctionVecEnv(
-                scenario, plan.num_markets, learners=self.rows[name], rivals=self.rivals, seed=seed
-            )
-            normal = VecNormalize(_DayEndsTheReturn(market), gamma=_GAMMA, clip_obs=_CLIP_OBSERVATION)
+                scenario, plan.num_markets, learners=self.roster.rows[name], rivals=self.roster.rivals,
+                seed=plan.first_market_seed,
+            )  # fmt: skip
+            normal = VecNormalize(_DayEndsTheReturn(market), gamma=GAMMA, clip_obs=CLIP_OBSERVATION)
             model = _MAKERS[plan.algorithm](normal, plan)
             if plan.tensorboard:
                 model.set_logger(configure(str(self.folder / "tensorboard" / name), ["tensorboard"]))
@@ -212,12 +199,12 @@ class _Classroom:
         return self.pupils[name]
 
     def _others(self, name: str) -> Lineup:
-        bidders: dict[str, Bidder] = dict(self.rivals.bidders)
-        drivers = list(self.rivals.mapping)
-        for other in self.names:
+        bidders: dict[str, Bidder] = dict(self.roster.rivals.bidders)
+        drivers = list(self.roster.rivals.mapping)
+        for other in self.roster.names:
             if other != name and other in self.pupils:
                 bidders[f"policy {other}"] = self.snapshot(other)
-                for who in self.rows[other]:
+                for who in self.roster.rows[other]:
                     drivers[who] = f"policy {other}"
         return Lineup(bidders, drivers)
 
@@ -240,7 +227,7 @@ class _Watch(BaseCallback):
             self.logger.record("day/score", mean)
             self._scores.clear()
         if room.progress:
-            total = plan.steps * len(room.names)
+            total = plan.steps * len(room.roster.names)
             room.progress(min(room.done, total), total, room.learning[-1]["score"] if room.learning else None)
         return room.done - self._start < self.steps
 
@@ -248,9 +235,9 @@ class _Watch(BaseCallback):
 def _ppo(env: VecNormalize, plan: TrainingPlan) -> BaseAlgorithm:
     ticks = build_world(plan.scenario).n_ticks
     return PPO(
-        "MlpPolicy", env, n_steps=ticks, batch_size=_batch(ticks * env.num_envs), n_epochs=8, gamma=_GAMMA,
-        gae_lambda=0.9, learning_rate=_falling(1e-3), seed=plan.seed, device="cpu",
-        policy_kwargs={"log_std_init": -1.5, "net_arch": [64, 64]},
+        "MlpPolicy", env, n_steps=ticks, batch_size=_batch(ticks * env.num_envs), n_epochs=EPOCHS, gamma=GAMMA,
+        gae_lambda=GAE_LAMBDA, learning_rate=falling(LEARNING_RATE), seed=plan.seed, device="cpu",
+        policy_kwargs={"log_std_init": LOG_STD, "net_arch": list(HIDDEN)},
     )  # fmt: skip
 
 
@@ -261,7 +248,7 @@ def _batch(rollout: int, most: int = 512) -> int:
 
 def _sac(env: VecNormalize, plan: TrainingPlan) -> BaseAlgorithm:
     return SAC(
-        "MlpPolicy", env, learning_rate=5e-4, gamma=_GAMMA, batch_size=256, buffer_size=200_000,
+        "MlpPolicy", env, learning_rate=5e-4, gamma=GAMMA, batch_size=256, buffer_size=200_000,
         learning_starts=min(2000, plan.steps // 10), train_freq=1, gradient_steps=max(1, env.num_envs // 8),
         ent_coef="auto_0.05", seed=plan.seed, device="cpu", policy_kwargs={"net_arch": [64, 64]},
     )  # fmt: skip
@@ -270,7 +257,7 @@ def _sac(env: VecNormalize, plan: TrainingPlan) -> BaseAlgorithm:
 _MAKERS: dict[str, Callable[[VecNormalize, TrainingPlan], BaseAlgorithm]] = {"ppo": _ppo, "sac": _sac}
 
 
-def _falling(start: float) -> Callable[[float], float]:
+def falling(start: float) -> Callable[[float], float]:
     """A learning rate that falls linearly to a tenth of its start."""
     return lambda left: start * (0.1 + 0.9 * max(0.0, left))
 
@@ -289,7 +276,7 @@ def export(model: BaseAlgorithm, normal: VecNormalize, *, space: BidderSpace) ->
         biases=tuple(layer.bias.detach().numpy().astype(np.float32) for layer in dense),
         mean=np.asarray(observed.mean, np.float32),
         std=np.sqrt(observed.var + normal.epsilon).astype(np.float32),
-        clip=_CLIP_OBSERVATION,
+        clip=CLIP_OBSERVATION,
         activation=hidden,
         output=output,
         space=space,

@@ -120,7 +120,7 @@ def pop_products(
                 continue
             c, high = best[r] & mask, best[r] & keep
             start = (c >> 3) * CHUNK + (c & 7)
-            where, next_best, equals = np.int64(-1), np.int64(0), 0
+            where, next_best, equals = np.int64(-1), np.int64(0), np.int64(0)
             for h in range(LANES):
                 i = start + h * LANES
                 scratch[h] = np.float64(pctr[first + r, min(i, n - 1)]) * money[i]

@@ -90,7 +90,7 @@ def pop_cells(score: Any, rows: Any, cell: Any, best: Any, top: Any, clear: Any)
         for r in range(rows):
             c, high = best[r] & mask, best[r] & keep
             first = (c >> 3) * CHUNK + (c & 7)
-            where, next_best, equals = np.int64(-1), np.int64(0), 0
+            where, next_best, equals = np.int64(-1), np.int64(0), np.int64(0)
             for h in range(LANES):
                 own = bits[r, first + h * LANES] & keep
                 is_best = own == high

@@ -37,7 +37,9 @@ def to_action(multiplier: ArrayLike, max_multiplier: float) -> NDArray[np.float6
     return action
 
 
-def checked_actions(actions: ArrayLike, shape: tuple[int, ...], names: Sequence[str] | None = None) -> NDArray[np.float64]:
+def checked_actions(
+    actions: ArrayLike, shape: tuple[int, ...], names: Sequence[str] | None = None
+) -> NDArray[np.float64]:
     """Actions as float64 of this shape, or the error that names the advertiser (or row), the value and what is allowed."""
     given = np.asarray(actions)
     if given.dtype.kind not in "fiu" or given.shape != shape:

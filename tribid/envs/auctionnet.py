@@ -16,8 +16,8 @@ from scipy.special import ndtri
 
 from tribid.envs.advertisers import advertiser_arrays
 from tribid.envs.auctionnet_kernels import ValuePlan, draw_values, settle_auctionnet
-from tribid.envs.chance import Stream, normals, strides64, stream_key, uniforms
-from tribid.envs.decision import Places, everybodys_places
+from tribid.envs.chance import Stream, normals, stream_key, strides64, uniforms
+from tribid.envs.places import Places, everybodys_places
 from tribid.envs.platform import NoisyTruth, Rates, Requests
 from tribid.envs.scenario import MICROS, AuctionNetWorld, Scenario
 from tribid.envs.settlement import Leaving
@@ -85,7 +85,7 @@ class AuctionNet:
             seed=np.array([day.seed for day in days], np.uint64),
             day=np.array([day.day for day in days], np.int64),
             first=np.array([day.first[tick] for day in days], np.int64),
-            count=np.array([day.counts[tick] for day in days], np.int64),
+            total=np.array([day.counts[tick] for day in days], np.int64),
             own_key=np.array([stream_key(day.seed, Stream.ITEMS, day.day) for day in days], np.uint64),
             shared_key=np.array([stream_key(day.seed, Stream.SESSION, day.day) for day in days], np.uint64),
             error_key=np.array([stream_key(day.seed, Stream.CVR_ERROR, day.day) for day in days], np.uint64),

@@ -6,8 +6,10 @@ import numpy as np
 from numba import njit, uint64
 from numpy.typing import NDArray
 
+from tribid.auctions.ocpc_block import OcpcTile
 from tribid.envs.chance import finalise64, first64, mix64
-from tribid.envs.decision import Desk, Law, OcpcTile, Places, decide_block, fill_caps
+from tribid.envs.decision import Desk, Law, decide_block
+from tribid.envs.places import Places, fill_caps
 from tribid.envs.settlement import (
     Block,
     Counts,
@@ -23,15 +25,16 @@ from tribid.envs.settlement import (
 
 
 class ValuePlan(NamedTuple):
-    """One tick of M days: seeds, days, first request and number of requests [M]; hash keys [M] and the ads' strides [A]; mean and relative spread
+    """One tick of M days.
 
-    of each ad's value [M, A]; the weights of the request's shared factor and of the ad's own.
+    Seeds, days, first request and number of requests [M]; hash keys [M] and the ads' strides [A]; mean and relative
+    spread of each ad's value [M, A]; the weights of the request's shared factor and of the ad's own.
     """
 
     seed: NDArray[np.uint64]
     day: NDArray[np.int64]
     first: NDArray[np.int64]
-    count: NDArray[np.int64]
+    total: NDArray[np.int64]
     own_key: NDArray[np.uint64]
     shared_key: NDArray[np.uint64]
     error_key: NDArray[np.uint64]
@@ -45,7 +48,15 @@ class ValuePlan(NamedTuple):
 
 @njit(cache=True, nogil=True)
 def draw_values(
-    key: Any, shared_key: Any, request: Any, strides: Any, mean: Any, spread: Any, shared: Any, own: Any, table: Any,
+    key: Any,
+    shared_key: Any,
+    request: Any,
+    strides: Any,
+    mean: Any,
+    spread: Any,
+    shared: Any,
+    own: Any,
+    table: Any,
     out: Any,
 ) -> None:
     """Values [B, A] float32 of these requests (``request`` [B]): mean times 1 + spread times a normal factor, in [0, 1]."""
@@ -74,7 +85,7 @@ def _settle_market(
     law: Law, slot_effects: Any, places: Places, leaving: Leaving, expected: Any, multiplier: Any, left: Any,
     counts: Counts, out: Slots, desk: Desk, tile: OcpcTile, block: Block, plan: ValuePlan, normal: Any, error: Any, m: Any,
 ) -> None:  # fmt: skip
-    seed, day, first, total, n = plan.seed[m], plan.day[m], plan.first[m], plan.count[m], left.shape[0]
+    seed, day, first, total, n = plan.seed[m], plan.day[m], plan.first[m], plan.total[m], left.shape[0]
     width, slots = block.rows.shape[0], block.winner.shape[0]
     segment, reserve = np.zeros(total, np.int64), np.full(total, plan.reserve, np.int64)
     session, request = np.empty(total, np.int64), np.empty(total, np.int64)
@@ -82,7 +93,11 @@ def _settle_market(
         session[b], request[b] = b, first + b
     everybody = np.empty((0, 0), np.int32)
     own = np.empty(width, np.int64)
-    ones, value, belief = np.ones((width, n), np.float32), np.empty((width, n), np.float32), np.empty((width, n), np.float32)
+    ones, value, belief = (
+        np.ones((width, n), np.float32),
+        np.empty((width, n), np.float32),
+        np.empty((width, n), np.float32),
+    )
     gone = np.zeros(total, np.bool_)
     start, cap, seen = 0, np.empty(places.click.shape), np.zeros((5, *places.click.shape))
     fill_caps(places, left, cap)
@@ -91,8 +106,8 @@ def _settle_market(
         for r in range(count):
             own[r], block.at[r] = request[block.rows[r]], r
         draw_values(
-            plan.own_key[m], plan.shared_key[m], own[:count], plan.strides, plan.mean[m], plan.spread[m], np.float32(plan.shared),
-            np.float32(plan.own), normal, value,
+            plan.own_key[m], plan.shared_key[m], own[:count], plan.strides, plan.mean[m], plan.spread[m],
+            np.float32(plan.shared), np.float32(plan.own), normal, value,
         )  # fmt: skip
         _add_errors(plan.error_key[m], own[:count], plan.strides, value, error, belief)
         decide_block(

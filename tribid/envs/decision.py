@@ -19,11 +19,9 @@ from tribid.auctions.ranking import CHUNK, LANES, NARROW, padded, rank_narrow, r
 from tribid.auctions.score import quality_weight
 from tribid.envs.advertisers import Advertisers
 from tribid.envs.chance import Stream, unit4
+from tribid.envs.places import Places, advertiser, fill_caps, multipliers_on, places_of_requests
 from tribid.envs.platform import Rates, Requests
 from tribid.envs.scenario import Rules
-
-EVERYBODY = np.zeros((0, 0), np.int32)
-"""No shelves of candidates: every advertiser is one, in their order."""
 
 _MECHANISMS = {"gsp": kernels.GSP, "vcg": kernels.VCG, "first_price": kernels.FIRST_PRICE}
 
@@ -38,26 +36,6 @@ class Law(NamedTuple):
     alpha: float
     squash: float
     per_impression: bool
-
-
-class Places(NamedTuple):
-    """Who is a candidate where: G shelves of N places each; every request's candidates are those of its shelf.
-
-    ``who`` [G, N] are the advertisers (empty: all of them, on one shelf, in their order). What decides a bid, float64
-    [G, N]: ``click`` and ``per_pcvr`` (micros), ``mean_pcvr``, ``value`` of a conversion (micros), ``opted`` (1.0 or 0.0);
-    see ``Advertisers``. ``cap_micros`` [A] is the most that a bid may be. Advertiser i stands on the places
-    ``place[first[i] : first[i + 1]]``, counted through all shelves.
-    """
-
-    who: NDArray[np.int32]
-    click: NDArray[np.float64]
-    per_pcvr: NDArray[np.float64]
-    mean_pcvr: NDArray[np.float64]
-    value: NDArray[np.float64]
-    opted: NDArray[np.float64]
-    cap_micros: NDArray[np.int64]
-    first: NDArray[np.int64]
-    place: NDArray[np.int64]
 
 
 class Decision(NamedTuple):
@@ -91,28 +69,6 @@ def law_of(rules: Rules) -> Law:
 def slot_effects_of(rules: Rules) -> NDArray[np.float64]:
     """How likely each slot is seen, [K]."""
     return np.array(rules.slot_effects, np.float64)
-
-
-def places_of(advertisers: Advertisers, who: NDArray[np.int32] = EVERYBODY) -> Places:
-    """The advertisers on shelves ``who`` [G, N], or all on one."""
-    shelf = who if len(who) else np.arange(len(advertisers), dtype=np.int32)[None]
-    order = np.argsort(shelf, axis=None, kind="stable")
-    return Places(
-        who=who,
-        click=advertisers.bid_per_click[shelf],
-        per_pcvr=advertisers.bid_per_pcvr[shelf],
-        mean_pcvr=advertisers.mean_pcvr[shelf],
-        value=advertisers.price_micros[shelf].astype(np.float64),
-        opted=advertisers.opted_in[shelf].astype(np.float64),
-        cap_micros=advertisers.cap_micros,
-        first=np.searchsorted(shelf.ravel()[order], np.arange(len(advertisers) + 1)),
-        place=order,
-    )
-
-
-def multipliers_on(places: Places, multiplier: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Multipliers [..., S, A] where their advertisers stand, [..., S, G, N]."""
-    return multiplier[..., places.who] if len(places.who) else np.ascontiguousarray(multiplier)[..., None, :]
 
 
 class Desk(NamedTuple):
@@ -158,29 +114,6 @@ def new_desk(candidates: int, slots: int) -> Desk:
         places=np.zeros((k + 2, r)), clear=np.zeros(r, np.bool_), picks=np.full((r, k), -1, np.int64),
         line=np.zeros((5, r)), floor=np.zeros(r),
     )  # fmt: skip
-
-
-@njit(cache=True, error_model="numpy", forceinline=True)
-def advertiser(who: Any, shelf: Any, r: Any, place: Any) -> Any:
-    """The advertiser at a place of request r's candidates; -1 for place -1."""
-    if who.shape[0] == 0 or place < 0:
-        return np.int64(place)
-    return np.int64(who[shelf[r], place])
-
-
-@njit(cache=True, error_model="numpy")
-def fill_caps(places: Places, left: Any, cap: Any) -> None:
-    """The most that may be bid on each place, ``cap`` [G, N] float64 micros: the advertiser's own limit and what is left."""
-    for i in range(left.shape[0]):
-        set_cap(places, left, i, cap)
-
-
-@njit(cache=True, error_model="numpy", forceinline=True)
-def set_cap(places: Places, left: Any, i: Any, cap: Any) -> None:
-    """``fill_caps`` for one advertiser."""
-    most = np.float64(max(np.int64(0), min(places.cap_micros[i], left[i])))
-    for p in range(places.first[i], places.first[i + 1]):
-        cap[places.place[p] // cap.shape[1], places.place[p] % cap.shape[1]] = most
 
 
 @njit(cache=True, error_model="numpy")
@@ -247,7 +180,9 @@ def _ocpc_block(
     _fill_terms(tile.value, places.value, shelf, count, n)
     _fill_terms(tile.opted, places.opted, shelf, count, n)
     _fill_terms(tile.cap, cap, shelf, count, n)
-    ocpc_block(law.strategy, law.ocpc_index, law.bid_range, law.alpha, n, count, desk.floor, tile, desk.line, desk.picks)
+    ocpc_block(
+        law.strategy, law.ocpc_index, law.bid_range, law.alpha, n, count, desk.floor, tile, desk.line, desk.picks
+    )
     for r in range(count):
         for i in range(n):
             bids[r, i] = own_bids[i, r]
@@ -290,7 +225,14 @@ def _rank_tied(
 
 @njit(cache=True, error_model="numpy")
 def _price_block(law: Law, slot_effects: Any, reserve: Any, rows: Any, count: Any, desk: Desk) -> None:
-    bids, weight, score, top, top_score, price = desk.bids, desk.weight, desk.score, desk.top, desk.top_score, desk.price
+    bids, weight, score, top, top_score, price = (
+        desk.bids,
+        desk.weight,
+        desk.score,
+        desk.top,
+        desk.top_score,
+        desk.price,
+    )
     slots = price.shape[1]
     for r in range(count):
         for k in range(slots + 1):
@@ -409,19 +351,3 @@ def decide(
         requests.request, new_desk(n, slots), new_tile(n), out,
     )  # fmt: skip
     return out
-
-
-def places_of_requests(advertisers: Advertisers, requests: Requests) -> tuple[Places, NDArray[np.int64]]:
-    """Places for requests that bring their own candidates, a shelf each, and every request's shelf [B]."""
-    if requests.candidates is None:
-        return everybodys_places(advertisers), np.zeros(len(requests.request), np.int64)
-    return places_of(advertisers, requests.candidates), np.arange(len(requests.request))
-
-
-def everybodys_places(advertisers: Advertisers) -> Places:
-    """The one shelf with all advertisers, made once."""
-    kept: Places | None = advertisers.__dict__.get("_places")
-    if kept is None:
-        kept = places_of(advertisers)
-        object.__setattr__(advertisers, "_places", kept)
-    return kept

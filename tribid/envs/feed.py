@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from tribid.auctions import trimmed_mean_pcvr
 from tribid.envs.advertisers import Advertisers, advertiser_arrays
 from tribid.envs.chance import Stream, normals, stream_key, strides64
-from tribid.envs.decision import EVERYBODY, Places, everybodys_places, places_of
 from tribid.envs.feed_kernels import (
     BY_CLUSTER,
     BY_NOBODY,
@@ -30,6 +29,7 @@ from tribid.envs.feed_kernels import (
     true_rates,
     visits_of,
 )
+from tribid.envs.places import EVERYBODY, Places, everybodys_places, places_of
 from tribid.envs.platform import Forecaster, NoisyTruth, Rates, Requests
 from tribid.envs.scenario import MICROS, Advertiser, FeedWorld, GeneratedAdvertisers, Scenario
 from tribid.envs.settlement import Leaving
@@ -60,7 +60,9 @@ class Feed:
         self.forecaster: Forecaster = noisy if config.prediction.knows_state else StateBlind(self, noisy)
         self.cluster = self._users.clusters(self)
         self._crowd = self._crowd._replace(cluster=self.cluster)
-        self._errors = Errors(noisy.ctr_table, noisy.cvr_table, config.prediction.knows_state, config.users.buying_share)
+        self._errors = Errors(
+            noisy.ctr_table, noisy.cvr_table, config.prediction.knows_state, config.users.buying_share
+        )
         self.leaving = Leaving(
             config.users.leave_base,
             config.users.leave_irrelevance,
@@ -115,7 +117,7 @@ class Feed:
             seed=np.array([day.seed for day in days], np.uint64),
             day=np.array([day.day for day in days], np.int64),
             first=np.array([day.first[tick] for day in days], np.int64),
-            count=np.array([day.counts[tick] for day in days], np.int64),
+            total=np.array([day.counts[tick] for day in days], np.int64),
             ctr_key=np.array([stream_key(day.seed, Stream.CTR_ERROR, day.day) for day in days], np.uint64),
             cvr_key=np.array([stream_key(day.seed, Stream.CVR_ERROR, day.day) for day in days], np.uint64),
             session_length=self.config.traffic.session_length,
@@ -135,9 +137,7 @@ class Feed:
         if not len(self._who):
             return np.ones(n)
         visits = np.bincount(self._crowd.shelf, minlength=len(self._who))
-        seen = np.bincount(
-            self._who.ravel(), np.repeat(visits, self._who.shape[1]), minlength=n
-        )
+        seen = np.bincount(self._who.ravel(), np.repeat(visits, self._who.shape[1]), minlength=n)
         return np.maximum(seen, 1.0) / users
 
     def _on_shelves(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -207,7 +207,6 @@ class Feed:
             mean_pcvr = trimmed_mean_pcvr(predicted.cvr.T)
         listed = scenario.advertisers or _generate(scenario.generated, self, mean_pctr, mean_pcvr)
         return advertiser_arrays(listed, scenario.rules, mean_pctr, mean_pcvr)
-
 
     def _usual_rates(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Mean predictions of each ad where it was a candidate; of an ad that never was, its level's.

@@ -73,6 +73,7 @@ class FeedAuction(ParallelEnv[str, NDArray[np.float32], NDArray[np.float32]]):
         self._seeded = False
         opened = market.reset(self.scenario, 0)
         self.possible_agents = list(opened.advertisers.names)
+        self._names = set(self.possible_agents)
         self.agents: list[str] = []
         self._state: market.MarketState | None = None
         self._ticks: list[market.Ledger] = []
@@ -118,7 +119,7 @@ class FeedAuction(ParallelEnv[str, NDArray[np.float32], NDArray[np.float32]]):
             self.agents = []
         return (
             self._observations(),
-            {agent: float(reward) for agent, reward in zip(agents, rewards, strict=True)},
+            dict(zip(agents, rewards.tolist(), strict=True)),
             dict.fromkeys(agents, False),
             dict.fromkeys(agents, after.done),
             self._infos(after.recent[0]),
@@ -154,39 +155,43 @@ class FeedAuction(ParallelEnv[str, NDArray[np.float32], NDArray[np.float32]]):
         return state
 
     def _checked(self, actions: Actions) -> NDArray[np.float64]:
-        if set(actions) != set(self.agents):
+        if actions.keys() != self._names:
             missing, unknown = sorted(set(self.agents) - set(actions)), sorted(set(actions) - set(self.agents))
             raise ValueError(
                 f"actions lack {missing} and name unknown {unknown}; allowed is one for each of {self.agents}"
             )
+        given = [actions[agent] for agent in self.agents]
         shape = self.action_spaces[self.agents[0]].shape
-        for agent in self.agents:
-            if np.shape(actions[agent]) != shape:
-                raise ValueError(f"action of {agent} has shape {np.shape(actions[agent])}; allowed is {shape}")
-        stacked = np.stack([np.asarray(actions[agent]) for agent in self.agents])
-        return checked_actions(stacked, stacked.shape, tuple(self.agents))
+        if not all(type(action) is np.ndarray and action.shape == shape for action in given):
+            for agent, action in zip(self.agents, given, strict=True):
+                if np.shape(action) != shape:
+                    raise ValueError(f"action of {agent} has shape {np.shape(action)}; allowed is {shape}")
+            given = [np.asarray(action) for action in given]
+        return checked_actions(np.concatenate(given).reshape(-1, *shape), (len(given), *shape), self.agents)
 
     def _observations(self) -> dict[str, NDArray[np.float32]]:
         return dict(zip(self.possible_agents, observe(self._opened()), strict=True))
 
     def _infos(self, ledger: market.Ledger | None) -> dict[str, dict[str, Any]]:
-        state = self._opened()
-        floor = max(1, round(self.scenario.rules.reserve * MICROS))
-        infos: dict[str, dict[str, Any]] = {}
-        for i, agent in enumerate(self.possible_agents):
-            left = int(state.left_micros[i])
-            infos[agent] = {
-                "seed": self._seed, "day": self._day, "tick": state.tick, "left_micros": left, "exhausted": left < floor,
-            }  # fmt: skip
-            if ledger is not None:
-                counts = ledger.counts
-                infos[agent] |= {
-                    "spend_micros": int(ledger.spend_micros[i]),
-                    "clicks": float(counts.clicks[i]),
-                    "conversions": float(counts.conversions[i]),
-                }
-                if self.scenario.rules.feedback != "none":
-                    infos[agent]["wins"] = float(counts.wins[i])
+        state, seed, day = self._opened(), self._seed, self._day
+        floor, tick, left = max(1, round(self.scenario.rules.reserve * MICROS)), state.tick, state.left_micros.tolist()
+        if ledger is None:
+            return {
+                agent: {"seed": seed, "day": day, "tick": tick, "left_micros": own, "exhausted": own < floor}
+                for agent, own in zip(self.possible_agents, left, strict=True)
+            }
+        counts = ledger.counts
+        columns = (ledger.spend_micros.tolist(), counts.clicks.tolist(), counts.conversions.tolist())
+        infos: dict[str, dict[str, Any]] = {
+            agent: {
+                "seed": seed, "day": day, "tick": tick, "left_micros": own, "exhausted": own < floor,
+                "spend_micros": spend, "clicks": clicks, "conversions": conversions,
+            }
+            for agent, own, spend, clicks, conversions in zip(self.possible_agents, left, *columns, strict=True)
+        }  # fmt: skip
+        if self.scenario.rules.feedback != "none":
+            for info, wins in zip(infos.values(), counts.wins.tolist(), strict=True):
+                info["wins"] = wins
         return infos
 
 

@@ -10,8 +10,10 @@ import numpy as np
 from numba import njit, uint64
 from numpy.typing import NDArray
 
+from tribid.auctions.ocpc_block import OcpcTile
 from tribid.envs.chance import Stream, finalise64, first64, unit4
-from tribid.envs.decision import Desk, Law, OcpcTile, Places, decide_block, fill_caps
+from tribid.envs.decision import Desk, Law, decide_block
+from tribid.envs.places import Places, fill_caps
 from tribid.envs.settlement import (
     Block,
     Counts,
@@ -31,7 +33,7 @@ KEPT_RATES = 1 << 20
 
 
 class Crowd(NamedTuple):
-    """The population: ``interests`` [U, D], log-odds of ``activity`` and ``power`` [U], ``segment`` of a policy and shelf."""
+    """The population: ``interests`` [U, D], log-odds of ``activity`` and ``power``, consumer cluster and shelf [U]."""
 
     interests: NDArray[np.float32]
     activity: NDArray[np.float32]
@@ -69,7 +71,7 @@ class TickPlan(NamedTuple):
     seed: NDArray[np.uint64]
     day: NDArray[np.int64]
     first: NDArray[np.int64]
-    count: NDArray[np.int64]
+    total: NDArray[np.int64]
     ctr_key: NDArray[np.uint64]
     cvr_key: NDArray[np.uint64]
     session_length: int
@@ -249,8 +251,15 @@ def _settle_market(
         _biased(user, crowd, shelves.cvr_bias, base_cvr)
     width = block.rows.shape[0]
     pctr, pcvr = np.empty((width, n), np.float32), np.empty((width, n), np.float32)
-    odds, rates = np.empty((3, width * slot_effects.shape[0]), np.float32), np.empty((2, width * slot_effects.shape[0]), np.float32)
-    block_user, block_state, block_belief = np.empty(width, np.int64), np.empty(width, np.float32), np.empty(width, np.float32)
+    odds, rates = (
+        np.empty((3, width * slot_effects.shape[0]), np.float32),
+        np.empty((2, width * slot_effects.shape[0]), np.float32),
+    )
+    block_user, block_state, block_belief = (
+        np.empty(width, np.int64),
+        np.empty(width, np.float32),
+        np.empty(width, np.float32),
+    )
     base_row = np.empty(width, np.int64)
     before, leaves = gone.copy(), (leaving.base > 0.0) | (leaving.irrelevance > 0.0)
     start, cap, seen = 0, np.empty(places.click.shape), np.zeros((5, *places.click.shape))
@@ -291,7 +300,7 @@ def settle_feed(
 ) -> None:  # fmt: skip
     """Settle a tick of each of M markets: ``multiplier`` [M, S, A], ``left`` and ``counts`` [M, A]; ``out`` of one only."""
     for m in range(left.shape[0]):
-        own, count = counts_of(counts, m), plan.count[m]
+        own, count = counts_of(counts, m), plan.total[m]
         gone = np.zeros(visits_of(count, plan.session_length), np.bool_)
         _settle_market(
             law, slot_effects, places, leaving, expected, multiplier[m], left[m], crowd, shelves, errors, effects, plan, m,

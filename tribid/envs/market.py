@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tribid.envs.advertisers import Advertisers
-from tribid.envs.decision import law_of, multipliers_on, places_of_requests, slot_effects_of
+from tribid.envs.decision import law_of, slot_effects_of
+from tribid.envs.places import multipliers_on, places_of_requests
 from tribid.envs.platform import Forecaster, Rates, Requests
 from tribid.envs.scenario import Scenario
 from tribid.envs.settlement import Counts, Slots, counts_of, new_counts, new_slots, settle_table
@@ -132,7 +133,9 @@ def reset_many(scenario: Scenario, seeds: Sequence[int], days: Sequence[int]) ->
     (2, 5)
     """
     if not seeds or len(seeds) != len(days):
-        raise ValueError(f"seeds are {list(seeds)}, days {list(days)}; allowed is one day for each of one or more seeds")
+        raise ValueError(
+            f"seeds are {list(seeds)}, days {list(days)}; allowed is one day for each of one or more seeds"
+        )
     for seed, day in zip(seeds, days, strict=True):
         _check_seed("seed", seed, 2**63)
         _check_seed("day", day, 2**32 - 1)
@@ -197,10 +200,11 @@ def _settled(state: MarketState, chosen: NDArray[np.float64], pages: Slots, thre
             state, own_days[part], sides[part], flat_left[part], Counts(*(count[part] for count in flat_counts)), pages
         )
 
-    edges = np.linspace(0, len(own_days), min(threads, len(own_days)) + 1).astype(int).tolist()
-    if len(edges) == 2:
+    parts = min(threads, len(own_days))
+    if parts == 1:
         settle(0, len(own_days))
     else:
+        edges = [len(own_days) * k // parts for k in range(parts + 1)]
         list(_pool(threads).map(settle, edges[:-1], edges[1:]))
     ledger = Ledger(counts, state.left_micros - left)
     return replace(
@@ -220,21 +224,25 @@ def _settle(
     """Play the tick of some days in place: directly where the world can, else from tables of rates, day by day."""
     world, rules = state.world, state.scenario.rules
     slots = slot_effects_of(rules)
-    shared = law_of(rules), slots
+    law = law_of(rules)
     outcomes = world.leaving, rules.outcomes == "expected"
-    if isinstance(world, DirectWorld) and state.forecaster is world.forecaster:
-        memory, sides = workspace(world.places.click.shape[1], len(slots)), multipliers_on(world.places, sides)
-        world.settle(days, state.tick, Settling(*shared, world.places, *outcomes, sides, left, counts, pages, *memory))
+    if hasattr(world, "settle") and state.forecaster is world.forecaster:
+        direct = cast(DirectWorld, world)  # asking isinstance of a protocol costs more than a small tick
+        desk, tile, block = workspace(direct.places.click.shape[1], len(slots))
+        sides = multipliers_on(direct.places, sides)
+        job = Settling(law, slots, direct.places, *outcomes, sides, left, counts, pages, desk, tile, block)
+        direct.settle(days, state.tick, job)
         return
     for m, day in enumerate(days):
         arrivals = world.arrivals(day, state.tick)
         requests, truth = arrivals
         predicted = _predicted(replace(state, day=day), arrivals)
         places, shelf = places_of_requests(world.advertisers, requests)
+        desk, tile, block = workspace(truth.ctr.shape[1], len(slots))
         gone = np.zeros(int(requests.session.max(initial=-1)) + 1, np.bool_)
         settle_table(
-            *shared, places, *outcomes, multipliers_on(places, sides[m]), left[m], counts_of(counts, m), pages,
-            *workspace(truth.ctr.shape[1], len(slots)), shelf, requests.segment, requests.session,
+            law, slots, places, *outcomes, multipliers_on(places, sides[m]), left[m], counts_of(counts, m), pages,
+            desk, tile, block, shelf, requests.segment, requests.session,
             requests.reserve_micros, predicted.ctr, predicted.cvr, truth.ctr, truth.cvr, np.uint64(day.seed), day.day,
             requests.request, gone,
         )  # fmt: skip

@@ -32,6 +32,19 @@ class Requests(NamedTuple):
     reserve_micros: NDArray[np.int64]
     candidates: NDArray[np.int32] | None = None
 
+    def rows(self, part: slice) -> "Requests":
+        """Some of the requests, as they came."""
+        columns = (None if column is None else column[part] for column in self[2:])
+        return Requests(self.day, self.tick, *columns)  # type: ignore[arg-type]  # the columns in their order
+
+    def place_of(self, advertiser: int) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+        """Whether an advertiser is a candidate of each request, and its column among the candidates (0 where not)."""
+        if self.candidates is None:
+            count = len(self.request)
+            return np.ones(count, np.bool_), np.full(count, advertiser, np.int64)
+        is_own = self.candidates == advertiser
+        return is_own.any(axis=1), is_own.argmax(axis=1)
+
 
 class Rates(NamedTuple):
     """Click rate ``ctr`` [B, N] of an examined ad, and conversion rate ``cvr`` [B, N] of a click, float32 in [0, 1]."""

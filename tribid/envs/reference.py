@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from tribid.auctions.kernels import price_row, rank_row
 from tribid.auctions.ocpc_kernels import ocpc_row
 from tribid.auctions.score import quality_weight
-from tribid.envs.chance import Stream, unit4
 from tribid.envs.advertisers import Advertisers
+from tribid.envs.chance import Stream, unit4
 from tribid.envs.decision import Law
 from tribid.envs.settlement import Counts, Leaving, Slots
 

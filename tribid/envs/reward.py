@@ -1,8 +1,8 @@
 """Rewards: what a learner is paid for a tick. Every part is finite and on one scale: money won over the budget.
 
-A part is a function of the states before and after the tick, of one day or of many. ``own`` is the advertiser's score: the money value of its
-events over its budget, times AuctionNet's penalty ``min(1, target / CPA) ** exponent`` for a missed target; the reward is
-the score's increase, so that the day's rewards sum to the day's score.
+A part is a function of the states before and after the tick, of one day or of many. ``own`` is the advertiser's score:
+the money value of its events over its budget, times AuctionNet's penalty ``min(1, target / CPA) ** exponent`` for a
+missed target; the reward is the score's increase, so that the day's rewards sum to the day's score.
 """
 
 from collections.abc import Callable
@@ -53,7 +53,8 @@ def _surplus(before: MarketState, after: MarketState, reward: Reward) -> NDArray
 def _total(before: MarketState, after: MarketState, reward: Reward) -> NDArray[np.float64]:
     own = _own(before, after, reward)
     budget = before.advertisers.budget_micros
-    return np.repeat((own * budget).sum(axis=-1, keepdims=True) / budget.sum(), own.shape[-1], axis=-1)
+    everybody: NDArray[np.float64] = (own * budget).sum(axis=-1, keepdims=True) / budget.sum()
+    return np.repeat(everybody, own.shape[-1], axis=-1)
 
 
 def _mix(before: MarketState, after: MarketState, reward: Reward) -> NDArray[np.float64]:
@@ -69,7 +70,7 @@ def _platform_floor(before: MarketState, after: MarketState, reward: Reward) -> 
     revenue = after.recent[0].spend_micros.sum(axis=-1, keepdims=True)
     budget = before.advertisers.budget_micros.sum()
     wanted = reward.revenue_floor * budget * before.day.expected_share[before.tick]
-    shortfall = np.maximum(0.0, wanted - revenue) / budget
+    shortfall: NDArray[np.float64] = np.maximum(0.0, wanted - revenue) / budget
     return _own(before, after, reward) - shortfall
 
 

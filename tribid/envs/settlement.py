@@ -6,9 +6,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from tribid.envs.chance import Stream, unit4
+from tribid.auctions.ocpc_block import WIDTH, OcpcTile
 from tribid.auctions.ocpc_kernels import OCPC_GREEDY, OCPC_SIMPLE
-from tribid.envs.decision import WIDTH, Desk, Law, OcpcTile, Places, advertiser, decide_block, fill_caps, set_cap
+from tribid.envs.chance import Stream, unit4
+from tribid.envs.decision import Desk, Law, decide_block
+from tribid.envs.places import Places, advertiser, fill_caps, set_cap
 
 
 class Counts(NamedTuple):
@@ -101,9 +103,10 @@ def new_slots(requests: int, slots: int) -> Slots:
 class Block(NamedTuple):
     """Requests settled side by side: R = ``WIDTH`` of them, K slots.
 
-    ``rows`` [R] their places in the tick, ``at`` [R] their rows of the predictions, ``shelf`` [R] of their candidates, ``winner`` [K, R] advertisers (0 where
-    a slot is empty: its draws are not looked at), ``ctr`` and ``cvr`` [K, R] the winners' true rates; ``depth``, ``leave``
-    [R], ``click``, ``convert`` [K, R] uniform draws; ``shown`` [R] False for a visit that ended within the block.
+    ``rows`` [R] their places in the tick, ``at`` [R] their rows of the predictions, ``shelf`` [R] of their candidates;
+    ``winner`` [K, R] advertisers (0 where a slot is empty: its draws are not looked at), ``ctr`` and ``cvr`` [K, R] the
+    winners' true rates; ``depth``, ``leave`` [R], ``click``, ``convert`` [K, R] uniform draws; ``shown`` [R] False for a
+    visit that ended within the block.
     """
 
     rows: NDArray[np.int64]
@@ -123,11 +126,10 @@ class Block(NamedTuple):
 def new_block(slots: int) -> Block:
     """Fresh working memory."""
     r, k = WIDTH, slots
-    rows = (np.zeros(r, np.int64) for _ in range(4))
-    pairs = (np.zeros((k, r)) for _ in range(2))
     return Block(
-        *rows, np.zeros((k, r), np.int64), *pairs, np.zeros(r), np.zeros(r), np.zeros((k, r)), np.zeros((k, r)),
-        np.zeros(r, np.bool_),
+        rows=np.zeros(r, np.int64), at=np.zeros(r, np.int64), shelf=np.zeros(r, np.int64), request=np.zeros(r, np.int64),
+        winner=np.zeros((k, r), np.int64), ctr=np.zeros((k, r)), cvr=np.zeros((k, r)), depth=np.zeros(r),
+        leave=np.zeros(r), click=np.zeros((k, r)), convert=np.zeros((k, r)), shown=np.zeros(r, np.bool_),
     )  # fmt: skip
 
 
@@ -144,9 +146,7 @@ def gather_block(start: Any, session: Any, gone: Any, block: Block) -> Any:
 
 
 @njit(cache=True, error_model="numpy")
-def draw_block(
-    seed: Any, day: Any, request: Any, who: Any, count: Any, leaves: Any, desk: Desk, block: Block
-) -> None:
+def draw_block(seed: Any, day: Any, request: Any, who: Any, count: Any, leaves: Any, desk: Desk, block: Block) -> None:
     """Name the block's winners and draw what its users would do."""
     rows, shelf, own, winner, top = block.rows, block.shelf, block.request, block.winner, desk.top
     depth, leave, click, convert = block.depth, block.leave, block.click, block.convert
@@ -180,7 +180,9 @@ def _leaves(leaving: Leaving, slot_effects: Any, top: Any, ctr: Any, r: Any, dra
 
 
 @njit(cache=True, error_model="numpy")
-def _changes_later_bids(law: Law, places: Places, left: Any, i: Any, r: Any, count: Any, desk: Desk, block: Block) -> Any:
+def _changes_later_bids(
+    law: Law, places: Places, left: Any, i: Any, r: Any, count: Any, desk: Desk, block: Block
+) -> Any:
     """Whether one of advertiser i's bids after request r of the block is above what it has left now."""
     adjusts = (law.strategy == OCPC_GREEDY) | (law.strategy == OCPC_SIMPLE)
     bids, shelf, n = desk.asked if adjusts else desk.bids, block.shelf, places.click.shape[1]

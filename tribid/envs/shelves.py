@@ -23,7 +23,8 @@ def cells_of(seed: int, cells: int, interests: int) -> NDArray[np.float32]:
     index = np.arange(cells)
     drawn = np.hstack([normals(seed, Stream.ITEMS, request=index, ad=_FIRST_WORD + w) for w in range(words)])
     drawn = drawn[:, :interests]
-    return (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
+    centres: NDArray[np.float32] = (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
+    return centres
 
 
 def shelves_of(

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tribid.envs import market
-from tribid.envs.decision import law_of, multipliers_on, slot_effects_of
+from tribid.envs.decision import law_of, slot_effects_of
 from tribid.envs.feed import Feed
 from tribid.envs.market import RECENT_TICKS, Ledger, MarketState
+from tribid.envs.places import multipliers_on
 from tribid.envs.scenario import Scenario, load_scenario
 from tribid.envs.settlement import Counts, Slots, new_counts, new_slots
 from tribid.envs.workspace import workspace
@@ -78,9 +79,10 @@ def _play(state: MarketState, chosen: NDArray[np.float64], part: int, write: "Wr
     for begin in range(0, total, part):
         end = min(begin + part, total)
         pages = new_slots(end - begin if write else 0, slots)
+        desk, tile, block = workspace(world.places.click.shape[1], slots)
         job = Settling(
             law_of(rules), slot_effects_of(rules), world.places, world.leaving, rules.outcomes == "expected",
-            sides, left, counts, pages, *workspace(world.places.click.shape[1], slots),
+            sides, left, counts, pages, desk, tile, block,
         )  # fmt: skip
         world.settle_part(day, tick, job, begin, end, gone)
         if write:

@@ -93,7 +93,7 @@ class FeedAuctionVecEnv(VecEnv):
 
     def step_async(self, actions: NDArray[np.float32]) -> None:
         """Keep the actions [rows, S]."""
-        rows = (self.num_envs, self._actions.shape[2])
+        rows = (self.num_envs, self._actions.size // self.num_envs)
         given = checked_actions(actions, rows)
         self._actions = given.reshape(self._actions.shape)
 
@@ -101,7 +101,7 @@ class FeedAuctionVecEnv(VecEnv):
         """Play one tick in every market."""
         before, most, part = self._state, self.scenario.rules.max_multiplier, self.scenario.reward
         actions = np.empty(before.multipliers.shape)
-        if len(self.learners) < actions.shape[1]:
+        if len(self.learners) < len(before.advertisers):
             for m in range(self.num_markets):
                 actions[m], self._crowd_states[m] = self.rivals.act(self._seen[m], self._crowd_states[m])
         actions[:, self.learners] = self._actions

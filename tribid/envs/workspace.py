@@ -2,7 +2,8 @@
 
 import threading
 
-from tribid.envs.decision import Desk, OcpcTile, new_desk, new_tile
+from tribid.auctions.ocpc_block import OcpcTile, new_tile
+from tribid.envs.decision import Desk, new_desk
 from tribid.envs.settlement import Block, new_block
 
 _KEPT = 4

@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tribid.auctions.ocpc_block import OcpcTile
 from tribid.envs.advertisers import Advertisers
+from tribid.envs.decision import Desk, Law
+from tribid.envs.places import Places
 from tribid.envs.platform import Forecaster, Rates, Requests
 from tribid.envs.scenario import AuctionNetWorld, FeedWorld, Scenario
-from tribid.envs.decision import Desk, Law, OcpcTile, Places
 from tribid.envs.settlement import Block, Counts, Leaving, Slots
 
 
@@ -75,8 +77,8 @@ class World(Protocol):
 class Settling(NamedTuple):
     """Everything a tick of M days needs beside their traffic; the kernels take these in this order.
 
-    ``multiplier`` [M, S, G, N]; ``left`` [M, A] micros and ``counts`` [M, A] are written in place, and so is ``pages``, which
-    is empty or, for one day, has a row for each request. ``desk``, ``tile`` and ``block`` are working memory.
+    ``multiplier`` [M, S, G, N]; ``left`` [M, A] micros and ``counts`` [M, A] are written in place, and so is ``pages``,
+    which is empty or, for one day, has a row for each request. ``desk``, ``tile`` and ``block`` are working memory.
     """
 
     law: Law
@@ -93,7 +95,6 @@ class Settling(NamedTuple):
     block: Block
 
 
-@runtime_checkable
 class DirectWorld(Protocol):
     """A world that plays ticks in blocks of requests, whose rates are made, used and forgotten.
 

@@ -113,8 +113,9 @@ class Ranker:
         segment = self._world.segment(user, buying) if request.segment is None else np.array([request.segment])
         reserve = np.array([round(self.scenario.rules.reserve * MICROS)], np.int64)
         row = Requests(
-            request.day, request.tick, np.array([request.request]), user, np.zeros(1, np.int64), segment, reserve
-        )
+            request.day, request.tick, np.array([request.request]), user, np.zeros(1, np.int64), segment, reserve,
+            self._world.candidates(user),
+        )  # fmt: skip
         return row, self._world.truth(user, buying)
 
     def _explain(self, request: Request, row: Requests, predicted: Rates, decision: Decision) -> RankDecision:
@@ -122,16 +123,17 @@ class Ranker:
         for k, ad in enumerate(decision.winner[0].tolist()):
             if ad < 0:
                 break
+            place = int(row.place_of(ad)[1][0])
             below = decision.winner[0][k + 1] if k + 1 < decision.winner.shape[1] else decision.runner_up[0]
             slots.append(
                 Candidate(
                     slot=k,
                     ad=ad,
                     advertiser=names[ad],
-                    bid_micros=int(decision.bid_micros[0, ad]),
+                    bid_micros=int(decision.bid_micros[0, place]),
                     price_micros=int(decision.price_micros[0, k]),
-                    pctr=float(predicted.ctr[0, ad]),
-                    pcvr=float(predicted.cvr[0, ad]),
+                    pctr=float(predicted.ctr[0, place]),
+                    pcvr=float(predicted.cvr[0, place]),
                     multiplier=float(self.multipliers[ad, row.segment[0]]),
                     score=float(decision.score[0, k]),
                     why=self._why(int(decision.price_micros[0, k]), int(below), int(row.reserve_micros[0])),
