@@ -28,7 +28,8 @@ WIDTH = 64
 
 _TO_INTEGER = 2.0**52
 _MOST = float(MAX_MICROS)
-_ONE_STEP = 2.0**50
+_ONE_STEP = 2.0**49
+_TINY = 1e-290
 
 
 class OcpcTile(NamedTuple):
@@ -49,6 +50,7 @@ class OcpcTile(NamedTuple):
     upper: NDArray[np.float64]
     fixed: NDArray[np.float64]
     factor: NDArray[np.float64]
+    inverse: NDArray[np.float64]
 
 
 def new_tile(candidates: int) -> OcpcTile:
@@ -119,27 +121,35 @@ def _index_terms(
 
 
 @njit(cache=True, error_model="numpy")
-def _lower_to(n: Any, bids: Any, weight: Any, ceiling: Any, upper: Any, careful: Any) -> None:
-    """No upper score above its request's ``ceiling``: the ``largest_bid_not_above`` it, exactly.
+def _invert(n: Any, bids: Any, weight: Any, inverse: Any) -> Any:
+    """``inverse = 1 / weight``; whether bids and weights are such that ``_lower_to`` may use it.
 
-    Below 2**50 a quotient is less than 1/8 off, so that function's search takes at most one step down or up.
+    A quotient by way of the inverse is less than 1/4 off below 2**50, so for bids below 2**49 the search of
+    ``largest_bid_not_above`` takes at most one step down or up, and what is larger than every bid does not matter.
     """
-    for r in range(WIDTH):
-        careful[r] = 0.0
+    odd = 0
     for i in range(n):
         for r in range(WIDTH):
-            large = (upper[i, r] > ceiling[r]) & (ceiling[r] >= _ONE_STEP * weight[i, r])
-            careful[r] = 1.0 if large else careful[r]
-    for r in range(WIDTH):
-        if careful[r] > 0.0:
-            for i in range(n):
+            inverse[i, r] = 1.0 / weight[i, r]
+        for r in range(WIDTH):
+            odd += np.int64((bids[i, r] >= _ONE_STEP) | ((weight[i, r] > 0.0) & (weight[i, r] < _TINY)))
+    return odd == 0
+
+
+@njit(cache=True, error_model="numpy")
+def _lower_to(n: Any, bids: Any, weight: Any, inverse: Any, fast: Any, ceiling: Any, upper: Any) -> None:
+    """No upper score above its request's ``ceiling``: the ``largest_bid_not_above`` it, exactly."""
+    if not fast:
+        for i in range(n):
+            for r in range(WIDTH):
                 if upper[i, r] > ceiling[r]:
                     bids[i, r] = min(bids[i, r], np.float64(largest_bid_not_above(ceiling[r], weight[i, r])))
                     upper[i, r] = bids[i, r] * weight[i, r]
+        return
     for i in range(n):
         for r in range(WIDTH):
             score, own = ceiling[r], weight[i, r]
-            most = np.floor(score / own)
+            most = np.floor(score * inverse[i, r])
             most = most - 1.0 if most * own > score else most
             most = most + 1.0 if (most + 1.0) * own <= score else most
             most = most if most < bids[i, r] else bids[i, r]
@@ -150,11 +160,15 @@ def _lower_to(n: Any, bids: Any, weight: Any, ceiling: Any, upper: Any, careful:
 
 @njit(cache=True, error_model="numpy")
 def _greedy(
-    n: Any, rows: Any, bids: Any, weight: Any, pctr: Any, lower: Any, upper: Any, fixed: Any, factor: Any, line: Any,
-    picks: Any,
+    n: Any, rows: Any, bids: Any, weight: Any, pctr: Any, by_score: Any, lower: Any, upper: Any, fixed: Any, factor: Any,
+    inverse: Any, line: Any, picks: Any,
 ) -> None:  # fmt: skip
-    """Algorithm 1; ``picks`` [R, K] gets the candidates in the order of their picks, -1 for none."""
+    """Algorithm 1; ``picks`` [R, K] gets the candidates in the order of their picks, -1 for none.
+
+    ``by_score``: ``fixed`` is 0 and ``pctr`` the weight, so that the index is ``factor`` times the score.
+    """
     threshold, most, where, ceiling, value = line[0], line[1], line[2], line[3], line[4]
+    fast = _invert(n, bids, weight, inverse)
     for i in range(n):
         for r in range(WIDTH):
             score = bids[i, r] * weight[i, r]
@@ -168,9 +182,14 @@ def _greedy(
             for r in range(WIDTH):
                 threshold[r] = lower[i, r] if lower[i, r] > threshold[r] else threshold[r]
         for i in range(n):
-            for r in range(WIDTH):
-                worth = fixed[i, r] + factor[i, r] * (pctr[i, r] * bids[i, r])
-                value[r] = worth if (upper[i, r] >= threshold[r]) & (upper[i, r] > 0.0) else -1.0
+            if by_score:
+                for r in range(WIDTH):
+                    worth = factor[i, r] * upper[i, r]
+                    value[r] = worth if (upper[i, r] >= threshold[r]) & (upper[i, r] > 0.0) else -1.0
+            else:
+                for r in range(WIDTH):
+                    worth = fixed[i, r] + factor[i, r] * (pctr[i, r] * bids[i, r])
+                    value[r] = worth if (upper[i, r] >= threshold[r]) & (upper[i, r] > 0.0) else -1.0
             for r in range(WIDTH):
                 better = (value[r] > most[r]) & (value[r] >= 0.0)
                 most[r] = value[r] if better else most[r]
@@ -183,7 +202,7 @@ def _greedy(
             if best >= 0:
                 ceiling[r] = upper[best, r]
                 upper[best, r], lower[best, r] = -1.0, -1.0
-        _lower_to(n, bids, weight, ceiling, upper, most)
+        _lower_to(n, bids, weight, inverse, fast, ceiling, upper)
 
 
 @njit(cache=True, error_model="numpy")
@@ -204,17 +223,19 @@ def _simple(
 
 @njit(cache=True, error_model="numpy")
 def ocpc_block(
-    strategy: Any, index: Any, bid_range: Any, alpha: Any, n: Any, rows: Any, reserve: Any, tile: Any, line: Any,
-    picks: Any,
+    strategy: Any, index: Any, bid_range: Any, alpha: Any, n: Any, rows: Any, reserve: Any, is_pctr: Any, tile: Any,
+    line: Any, picks: Any,
 ) -> None:  # fmt: skip
     """Adjust ``tile.bids`` of the first ``rows`` requests with ``n`` candidates each, by OCPC_SIMPLE or OCPC_GREEDY.
 
     ``reserve`` [64] float64 micros; ``line`` [5, 64] working memory; ``picks`` [64, K] greedy's choice, -1 for none.
+    ``is_pctr``: weights are the click rates themselves, and under INDEX_SIGMA ``tile.pctr`` is then not looked at.
     """
-    bids, weight, pctr, pcvr, mean_pcvr, value, opted, cap, lower, upper, fixed, factor = tile
+    bids, weight, pctr, pcvr, mean_pcvr, value, opted, cap, lower, upper, fixed, factor, inverse = tile
     if strategy == OCPC_GREEDY:
         _bounds(n, bids, pcvr, mean_pcvr, opted, cap, reserve, bid_range, lower, upper)
         _index_terms(index, n, bids, pctr, pcvr, value, bid_range, alpha, fixed, factor, line[0], line[1])
-        _greedy(n, rows, bids, weight, pctr, lower, upper, fixed, factor, line, picks)
+        by_score = (index == INDEX_SIGMA) & is_pctr
+        _greedy(n, rows, bids, weight, pctr, by_score, lower, upper, fixed, factor, inverse, line, picks)
     else:
         _simple(n, rows, bids, pcvr, mean_pcvr, opted, cap, reserve, bid_range)

@@ -14,7 +14,7 @@ from tribid.auctions import kernels
 from tribid.auctions.kernels import GSP, VCG, gsp_price, select_tied, vcg_price
 from tribid.auctions.ocpc import INDICES, STRATEGIES
 from tribid.auctions.ocpc_block import WIDTH, OcpcTile, new_tile, ocpc_block
-from tribid.auctions.ocpc_kernels import OCPC_CONVERSION_RANK, OCPC_GREEDY, OCPC_SIMPLE
+from tribid.auctions.ocpc_kernels import INDEX_SIGMA, OCPC_CONVERSION_RANK, OCPC_GREEDY, OCPC_SIMPLE
 from tribid.auctions.ranking import CHUNK, LANES, NARROW, padded, rank_narrow, rank_wide
 from tribid.auctions.score import quality_weight
 from tribid.envs.advertisers import Advertisers
@@ -168,21 +168,26 @@ def _ocpc_block(
 ) -> None:  # fmt: skip
     """Turn the block on its side, adjust its bids, and turn them back."""
     bids, asked, weight = desk.bids, desk.asked, desk.weight
+    is_pctr = (law.squash == 1.0) & (not law.per_impression) & (law.ocpc_index == INDEX_SIGMA)
     own_bids, own_weight, own_pctr, own_pcvr = tile.bids, tile.weight, tile.pctr, tile.pcvr
+    for i in range(n):
+        for r in range(count):
+            own_bids[i, r], own_weight[i, r] = bids[r, i], weight[r, i]
+        for r in range(count):
+            own_pcvr[i, r] = pcvr[at[r], i]
+        if not is_pctr:
+            for r in range(count):
+                own_pctr[i, r] = pctr[at[r], i]
     for r in range(count):
-        a = at[r]
         for i in range(n):
             asked[r, i] = bids[r, i]
-            own_bids[i, r], own_weight[i, r] = bids[r, i], weight[r, i]
-        for i in range(n):
-            own_pctr[i, r], own_pcvr[i, r] = pctr[a, i], pcvr[a, i]
     _fill_terms(tile.mean_pcvr, places.mean_pcvr, shelf, count, n)
     _fill_terms(tile.value, places.value, shelf, count, n)
     _fill_terms(tile.opted, places.opted, shelf, count, n)
     _fill_terms(tile.cap, cap, shelf, count, n)
     ocpc_block(
-        law.strategy, law.ocpc_index, law.bid_range, law.alpha, n, count, desk.floor, tile, desk.line, desk.picks
-    )
+        law.strategy, law.ocpc_index, law.bid_range, law.alpha, n, count, desk.floor, is_pctr, tile, desk.line, desk.picks
+    )  # fmt: skip
     for r in range(count):
         for i in range(n):
             bids[r, i] = own_bids[i, r]
