@@ -19,8 +19,11 @@ from tribid.envs.feed_kernels import (
     BY_CLUSTER,
     BY_NOBODY,
     BY_STATE,
+    KEPT_RATES,
     Crowd,
     Errors,
+    FeedModel,
+    KnownRates,
     Shelves,
     TickPlan,
     draw_visits,
@@ -104,12 +107,29 @@ class Feed:
 
     def settle(self, days: Sequence[Day], tick: int, job: Settling) -> None:
         """Play a tick of several days without storing its rates; see ``DirectWorld``."""
-        settle_feed(*job, self._crowd, self._shelves, self._errors, self._effects(), self._plan(days, tick))
+        settle_feed(*job, self._model, self._plan(days, tick))
 
     def settle_part(self, day: Day, tick: int, job: Settling, begin: int, end: int, gone: NDArray[np.bool_]) -> None:
         """Play requests ``begin`` to ``end - 1`` of one day's tick; ``gone`` [visits] goes from part to part."""
-        settle_part(
-            *job, self._crowd, self._shelves, self._errors, self._effects(), self._plan((day,), tick), begin, end, gone
+        settle_part(*job, self._model, self._plan((day,), tick), begin, end, gone)
+
+    @cached_property
+    def _model(self) -> FeedModel:
+        return FeedModel(self._crowd, self._shelves, self._errors, self._known(), self._effects())
+
+    def _known(self) -> KnownRates:
+        """Every user's rates in either state, if they are few enough to be kept."""
+        users, n = self.config.users.count, self._shelves.ctr.shape[1]
+        if 2 * users * n > KEPT_RATES:
+            return KnownRates(*(np.zeros((0, n), np.float32) for _ in KnownRates._fields))
+        user = np.arange(users)
+        states = [self.truth(user, np.full(users, buying)) for buying in (False, True)]
+        truth = Rates(*(np.concatenate(both) for both in zip(*states, strict=True)))
+        believed, shelf = truth, np.tile(self._crowd.shelf, 2)
+        if not self.config.prediction.knows_state:
+            believed, shelf = self.state_blind(user), self._crowd.shelf
+        return KnownRates(
+            *truth, believed.ctr * self._shelves.ctr_bias[shelf], believed.cvr * self._shelves.cvr_bias[shelf]
         )
 
     def _plan(self, days: Sequence[Day], tick: int) -> TickPlan:

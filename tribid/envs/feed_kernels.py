@@ -28,8 +28,8 @@ from tribid.envs.settlement import (
     tell,
 )
 
-KEPT_RATES = 1 << 20
-"""The most rates (visits times candidates) of a tick that are kept for a visit's next pages; 4 MiB a kind."""
+KEPT_RATES = 1 << 22
+"""The most rates (users times states times candidates) that are made once and looked up; 16 MiB a kind."""
 
 
 class Crowd(NamedTuple):
@@ -63,6 +63,64 @@ class Errors(NamedTuple):
     cvr_table: NDArray[np.float32]
     knows_state: bool
     state_share: float
+
+
+class KnownRates(NamedTuple):
+    """Rates that are the same whenever a user comes, looked up in place of made again; all empty where they are too many.
+
+    True ``ctr`` and ``cvr`` [2 U, N], browsing users first, then buying ones; ``base_ctr`` and ``base_cvr``, what
+    predictions start from (biased), [2 U, N] or, where the state is not known, [U, N].
+    """
+
+    ctr: NDArray[np.float32]
+    cvr: NDArray[np.float32]
+    base_ctr: NDArray[np.float32]
+    base_cvr: NDArray[np.float32]
+
+
+class FeedModel(NamedTuple):
+    """The whole world of a feed; ``effects`` [4] float32 of interests and of a buying visit on clicks and conversions."""
+
+    crowd: Crowd
+    shelves: Shelves
+    errors: Errors
+    known: KnownRates
+    effects: NDArray[np.float32]
+
+
+class Visits(NamedTuple):
+    """A tick's visits: user, true state and the platform's guess of it [V]."""
+
+    user: NDArray[np.int64]
+    buying: NDArray[np.bool_]
+    guess: NDArray[np.bool_]
+
+
+class Traffic(NamedTuple):
+    """Requests of (a part of) a tick: visit, index within the day, segment that a policy acts on, reserve [B]."""
+
+    session: NDArray[np.int64]
+    request: NDArray[np.int64]
+    segment: NDArray[np.int64]
+    reserve: NDArray[np.int64]
+
+
+class Rows(NamedTuple):
+    """A block's users, states (0.0 or 1.0) and believed states [R]; the row of the base rates of each request [R].
+
+    ``base_ctr``, ``base_cvr``, the predictions ``pctr``, ``pcvr`` [R, N]; ``odds`` [3, K R] and ``rates`` [2, K R].
+    """
+
+    user: NDArray[np.int64]
+    state: NDArray[np.float32]
+    belief: NDArray[np.float32]
+    base_row: NDArray[np.int64]
+    base_ctr: NDArray[np.float32]
+    base_cvr: NDArray[np.float32]
+    pctr: NDArray[np.float32]
+    pcvr: NDArray[np.float32]
+    odds: NDArray[np.float32]
+    rates: NDArray[np.float32]
 
 
 class TickPlan(NamedTuple):
@@ -159,43 +217,73 @@ def _logistic(x: Any, scale: Any, out: Any) -> None:
 
 
 @njit(cache=True)
-def _winner_rates(
-    crowd: Crowd, shelves: Shelves, effects: Any, user: Any, buying: Any, count: Any, top: Any, odds: Any, out: Any,
-    block: Block,
-) -> None:  # fmt: skip
-    """True rates of the block's winners alone, as ``true_rates`` has them, into ``block.ctr`` and ``block.cvr``."""
-    interests, ad_interests, slots = crowd.interests, shelves.interests, block.winner.shape[0]
-    ctr_odds, cvr_odds, scale = odds[0], odds[1], odds[2]
-    place = 0
-    for k in range(slots):
+def _new_rows(width: Any, slots: Any, n: Any, known: KnownRates) -> Rows:
+    looked_up = known.ctr.shape[0] > 0
+    base_ctr = known.base_ctr if looked_up else np.empty((width, n), np.float32)
+    base_cvr = known.base_cvr if looked_up else np.empty((width, n), np.float32)
+    return Rows(
+        np.empty(width, np.int64), np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.int64),
+        base_ctr, base_cvr, np.empty((width, n), np.float32), np.empty((width, n), np.float32),
+        np.empty((3, slots * width), np.float32), np.empty((2, slots * width), np.float32),
+    )  # fmt: skip
+
+
+@njit(cache=True)
+def _traffic(plan: TickPlan, m: Any, begin: Any, end: Any, crowd: Crowd, visits: Any) -> tuple[Visits, Traffic]:
+    """Visits of the tick and the requests of its part; request j belongs to visit j mod V."""
+    first, total = plan.first[m], end - begin
+    who = Visits(np.empty(visits, np.int64), np.empty(visits, np.bool_), np.empty(visits, np.bool_))
+    draw_visits(
+        plan.seed[m], plan.day[m], first, crowd.activity.shape[0], plan.buying_share, plan.accuracy, who.user, who.buying,
+        who.guess,
+    )  # fmt: skip
+    reserve = np.full(total, plan.reserve, np.int64)
+    what = Traffic(np.empty(total, np.int64), np.empty(total, np.int64), np.zeros(total, np.int64), reserve)
+    v = begin % visits - 1
+    for b in range(total):
+        v = v + 1 if v + 1 < visits else 0
+        what.session[b], what.request[b] = v, first + begin + b
+        if plan.segments == BY_STATE:
+            what.segment[b] = who.guess[v]
+        elif plan.segments == BY_CLUSTER:
+            what.segment[b] = crowd.cluster[who.user[v]]
+    return who, what
+
+
+@njit(cache=True)
+def _predict_block(model: FeedModel, plan: TickPlan, m: Any, visits: Visits, traffic: Traffic, count: Any, rows: Rows,
+                   block: Block) -> None:  # fmt: skip
+    """Who the block's users are, and what the platform predicts for their candidates."""
+    crowd, shelves, errors, known = model.crowd, model.shelves, model.errors, model.known
+    looked_up, users = known.ctr.shape[0] > 0, crowd.activity.shape[0]
+    for r in range(count):
+        v = traffic.session[block.rows[r]]
+        user, buying = visits.user[v], visits.buying[v]
+        block.at[r], block.shelf[r] = r, crowd.shelf[user]
+        rows.user[r], rows.state[r] = user, 1.0 if buying else 0.0
+        rows.belief[r] = rows.state[r] if errors.knows_state else np.float32(errors.state_share)
+        rows.base_row[r] = r if not looked_up else (user + users if errors.knows_state and buying else user)
+    if not looked_up:
+        true_rates(rows.user[:count], rows.belief, crowd, shelves, model.effects, rows.base_ctr, rows.base_cvr)
         for r in range(count):
-            u, g, i = user[r], block.shelf[r], max(np.int64(0), top[r, k])
-            match = np.float32(0.0)
-            for d in range(interests.shape[1]):
-                match += interests[u, d] * ad_interests[g, d, i]
-            shift = crowd.activity[u] + effects[2] * buying[r]
-            ctr_odds[place] = shelves.ctr[g, i] + shift + effects[0] * match
-            shift = crowd.power[u] + effects[3] * buying[r]
-            cvr_odds[place] = shelves.cvr[g, i] + shift + effects[1] * match
-            place += 1
-    _logistic(ctr_odds[:place], scale[:place], out[0, :place])
-    _logistic(cvr_odds[:place], scale[:place], out[1, :place])
-    place = 0
-    for k in range(slots):
-        for r in range(count):
-            block.ctr[k, r], block.cvr[k, r] = out[0, place], out[1, place]
-            place += 1
+            g = block.shelf[r]
+            for i in range(rows.pctr.shape[1]):
+                rows.base_ctr[r, i] *= shelves.ctr_bias[g, i]
+            for i in range(rows.pctr.shape[1]):
+                rows.base_cvr[r, i] *= shelves.cvr_bias[g, i]
+    _add_errors(plan.ctr_key[m], traffic, shelves, rows.base_ctr, errors.ctr_table, count, rows, block, rows.pctr)
+    _add_errors(plan.cvr_key[m], traffic, shelves, rows.base_cvr, errors.cvr_table, count, rows, block, rows.pcvr)
 
 
 @njit(cache=True)
 def _add_errors(
-    key: Any, first: Any, shelves: Shelves, base: Any, table: Any, count: Any, base_row: Any, block: Block, out: Any
+    key: Any, traffic: Traffic, shelves: Shelves, base: Any, table: Any, count: Any, rows: Rows, block: Block, out: Any
 ) -> None:
     """``out[r] = min(1, base * factor)``, the factor drawn by hash for each (request, ad); see ``NoisyTruth``."""
-    rows, strides, n, shift = block.rows, shelves.strides, out.shape[1], uint64(52)
+    strides, n, shift = shelves.strides, out.shape[1], uint64(52)
     for r in range(count):
-        b, g = base_row[r], block.shelf[r]
-        start = first64(key, first + rows[r])
+        b, g = rows.base_row[r], block.shelf[r]
+        start = first64(key, traffic.request[block.rows[r]])
         if table.shape[0] == 0:
             for i in range(n):
                 out[r, i] = min(np.float32(1.0), base[b, i])
@@ -205,120 +293,112 @@ def _add_errors(
 
 
 @njit(cache=True)
-def _biased(user: Any, crowd: Crowd, bias: Any, rates: Any) -> None:
-    for b in range(user.shape[0]):
-        g = crowd.shelf[user[b]]
-        for i in range(rates.shape[1]):
-            rates[b, i] = rates[b, i] * bias[g, i]
+def _reveal_block(model: FeedModel, count: Any, top: Any, rows: Rows, block: Block) -> None:
+    """True rates of the block's winners alone, as ``true_rates`` has them, into ``block.ctr`` and ``block.cvr``."""
+    crowd, shelves, known, effects = model.crowd, model.shelves, model.known, model.effects
+    slots, users = block.winner.shape[0], crowd.activity.shape[0]
+    if known.ctr.shape[0] > 0:
+        for k in range(slots):
+            for r in range(count):
+                row = rows.user[r] + (users if rows.state[r] > 0.0 else 0)
+                place = max(np.int64(0), top[r, k])
+                block.ctr[k, r], block.cvr[k, r] = known.ctr[row, place], known.cvr[row, place]
+        return
+    interests, ad_interests, ctr_odds, cvr_odds = crowd.interests, shelves.interests, rows.odds[0], rows.odds[1]
+    done = 0
+    for k in range(slots):
+        for r in range(count):
+            u, g, i = rows.user[r], block.shelf[r], max(np.int64(0), top[r, k])
+            match = np.float32(0.0)
+            for d in range(interests.shape[1]):
+                match += interests[u, d] * ad_interests[g, d, i]
+            shift = crowd.activity[u] + effects[2] * rows.state[r]
+            ctr_odds[done] = shelves.ctr[g, i] + shift + effects[0] * match
+            shift = crowd.power[u] + effects[3] * rows.state[r]
+            cvr_odds[done] = shelves.cvr[g, i] + shift + effects[1] * match
+            done += 1
+    _logistic(ctr_odds[:done], rows.odds[2, :done], rows.rates[0, :done])
+    _logistic(cvr_odds[:done], rows.odds[2, :done], rows.rates[1, :done])
+    done = 0
+    for k in range(slots):
+        for r in range(count):
+            block.ctr[k, r], block.cvr[k, r] = rows.rates[0, done], rows.rates[1, done]
+            done += 1
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
 def _settle_market(
-    law: Law, slot_effects: Any, places: Places, leaving: Leaving, expected: Any, multiplier: Any, left: Any, crowd: Crowd,
-    shelves: Shelves, errors: Errors, effects: Any, plan: TickPlan, m: Any, begin: Any, end: Any, gone: Any,
-    counts: Counts, out: Slots, desk: Desk, tile: OcpcTile, block: Block,
+    law: Law, slot_effects: Any, places: Places, leaving: Leaving, expected: Any, multiplier: Any, left: Any,
+    counts: Counts, out: Slots, desk: Desk, tile: OcpcTile, block: Block, model: FeedModel, plan: TickPlan, m: Any,
+    begin: Any, end: Any, gone: Any,
 ) -> None:  # fmt: skip
     """Requests ``begin`` to ``end - 1`` of a tick of market ``m``: traffic, predictions, decisions and outcomes in blocks.
 
-    ``multiplier`` [S, A], ``left`` [A], ``gone`` [visits], ``counts`` [A] and ``out`` are the market's own; see
+    ``multiplier`` [S, G, N], ``left`` [A], ``gone`` [visits], ``counts`` [A] and ``out`` are the market's own; see
     ``settle_table``. The rates are those that ``Feed.arrivals`` and the feed's own forecaster would give.
     """
-    seed, day, tick_first, total = plan.seed[m], plan.day[m], plan.first[m], end - begin
-    first = tick_first + begin
-    visits, n, who = gone.shape[0], shelves.ctr.shape[1], places.who
-    user, buying, guess = np.empty(visits, np.int64), np.empty(visits, np.bool_), np.empty(visits, np.bool_)
-    users = crowd.activity.shape[0]
-    draw_visits(seed, day, tick_first, users, plan.buying_share, plan.accuracy, user, buying, guess)
-    segment, session = np.zeros(total, np.int64), np.empty(total, np.int64)
-    reserve, request = np.full(total, plan.reserve, np.int64), np.empty(total, np.int64)
-    v = begin % visits - 1
-    for b in range(total):
-        v = v + 1 if v + 1 < visits else 0
-        session[b], request[b] = v, first + b
-        if plan.segments == BY_STATE:
-            segment[b] = guess[v]
-        elif plan.segments == BY_CLUSTER:
-            segment[b] = crowd.cluster[user[v]]
-    believed = np.empty(visits, np.float32)
-    for v in range(visits):
-        believed[v] = buying[v] if errors.knows_state else np.float32(errors.state_share)
-    kept = visits * n <= KEPT_RATES
-    lines = visits if kept else block.rows.shape[0]
-    base_ctr, base_cvr = np.empty((lines, n), np.float32), np.empty((lines, n), np.float32)
-    if kept:
-        true_rates(user, believed, crowd, shelves, effects, base_ctr, base_cvr)
-        _biased(user, crowd, shelves.ctr_bias, base_ctr)
-        _biased(user, crowd, shelves.cvr_bias, base_cvr)
-    width = block.rows.shape[0]
-    pctr, pcvr = np.empty((width, n), np.float32), np.empty((width, n), np.float32)
-    odds, rates = (
-        np.empty((3, width * slot_effects.shape[0]), np.float32),
-        np.empty((2, width * slot_effects.shape[0]), np.float32),
-    )
-    block_user, block_state, block_belief = (
-        np.empty(width, np.int64),
-        np.empty(width, np.float32),
-        np.empty(width, np.float32),
-    )
-    base_row = np.empty(width, np.int64)
+    seed, day, n = plan.seed[m], plan.day[m], model.shelves.ctr.shape[1]
+    visits, traffic = _traffic(plan, m, begin, end, model.crowd, gone.shape[0])
+    rows = _new_rows(block.rows.shape[0], slot_effects.shape[0], n, model.known)
     before, leaves = gone.copy(), (leaving.base > 0.0) | (leaving.irrelevance > 0.0)
     start, cap, seen = 0, np.empty(places.click.shape), np.zeros((5, *places.click.shape))
     fill_caps(places, left, cap)
-    while start < total:
-        count, after = gather_block(start, session, gone, block)
-        for r in range(count):
-            v = session[block.rows[r]]
-            block.at[r], block_user[r], block_state[r], block_belief[r] = r, user[v], buying[v], believed[v]
-            block.shelf[r] = crowd.shelf[user[v]]
-            base_row[r] = v if kept else r
-        if not kept:
-            true_rates(block_user[:count], block_belief, crowd, shelves, effects, base_ctr, base_cvr)
-            _biased(block_user[:count], crowd, shelves.ctr_bias, base_ctr)
-            _biased(block_user[:count], crowd, shelves.cvr_bias, base_cvr)
-        _add_errors(plan.ctr_key[m], first, shelves, base_ctr, errors.ctr_table, count, base_row, block, pctr)
-        _add_errors(plan.cvr_key[m], first, shelves, base_cvr, errors.cvr_table, count, base_row, block, pcvr)
+    while start < end - begin:
+        count, after = gather_block(start, traffic.session, gone, block)
+        _predict_block(model, plan, m, visits, traffic, count, rows, block)
         decide_block(
-            law, slot_effects, places, multiplier, cap, block.shelf, segment, reserve, seed, day, request, pctr, pcvr,
-            block.at, block.rows, count, n, desk, tile,
+            law, slot_effects, places, multiplier, cap, block.shelf, traffic.segment, traffic.reserve, seed, day,
+            traffic.request, rows.pctr, rows.pcvr, block.at, block.rows, count, n, desk, tile,
         )  # fmt: skip
-        draw_block(seed, day, request, who, count, leaves, desk, block)
-        _winner_rates(crowd, shelves, effects, block_user, block_state, count, desk.top, odds, rates, block)
+        draw_block(seed, day, traffic.request, places.who, count, leaves, desk, block)
+        _reveal_block(model, count, desk.top, rows, block)
         done = settle_block(
-            law, expected, slot_effects, leaving, places, left, cap, session, gone, count, counts, desk, block, out
+            law,
+            expected,
+            slot_effects,
+            leaving,
+            places,
+            left,
+            cap,
+            traffic.session,
+            gone,
+            count,
+            counts,
+            desk,
+            block,
+            out,
         )
-        observe_block(reserve, who, pctr, pcvr, n, done, seen, desk, block, out)
+        observe_block(traffic.reserve, places.who, rows.pctr, rows.pcvr, n, done, seen, desk, block, out)
         start = after if done == count else block.rows[done - 1] + 1
-    tell(who, seen, counts)
-    mark_skipped(session, before, out)
+    tell(places.who, seen, counts)
+    mark_skipped(traffic.session, before, out)
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
 def settle_feed(
     law: Law, slot_effects: Any, places: Places, leaving: Leaving, expected: Any, multiplier: Any, left: Any, counts: Counts,
-    out: Slots, desk: Desk, tile: OcpcTile, block: Block, crowd: Crowd, shelves: Shelves, errors: Errors, effects: Any,
-    plan: TickPlan,
+    out: Slots, desk: Desk, tile: OcpcTile, block: Block, model: FeedModel, plan: TickPlan,
 ) -> None:  # fmt: skip
-    """Settle a tick of each of M markets: ``multiplier`` [M, S, A], ``left`` and ``counts`` [M, A]; ``out`` of one only."""
+    """Settle a tick of each of M markets: ``multiplier`` [M, S, G, N], ``left``, ``counts`` [M, A]; ``out`` of one only."""
     for m in range(left.shape[0]):
-        own, count = counts_of(counts, m), plan.total[m]
-        gone = np.zeros(visits_of(count, plan.session_length), np.bool_)
+        own, total = counts_of(counts, m), plan.total[m]
+        gone = np.zeros(visits_of(total, plan.session_length), np.bool_)
         _settle_market(
-            law, slot_effects, places, leaving, expected, multiplier[m], left[m], crowd, shelves, errors, effects, plan, m,
-            0, count, gone, own, out, desk, tile, block,
+            law, slot_effects, places, leaving, expected, multiplier[m], left[m], own, out, desk, tile, block, model, plan,
+            m, 0, total, gone,
         )  # fmt: skip
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
 def settle_part(
     law: Law, slot_effects: Any, places: Places, leaving: Leaving, expected: Any, multiplier: Any, left: Any, counts: Counts,
-    out: Slots, desk: Desk, tile: OcpcTile, block: Block, crowd: Crowd, shelves: Shelves, errors: Errors, effects: Any,
-    plan: TickPlan, begin: Any, end: Any, gone: Any,
+    out: Slots, desk: Desk, tile: OcpcTile, block: Block, model: FeedModel, plan: TickPlan, begin: Any, end: Any, gone: Any,
 ) -> None:  # fmt: skip
     """Settle requests ``begin`` to ``end - 1`` of a tick of one market (M = 1); ``gone`` [visits] goes from part to part.
 
     Parts in order give what ``settle_feed`` gives; only the sums of float64 predictions may round elsewhere.
     """
     _settle_market(
-        law, slot_effects, places, leaving, expected, multiplier[0], left[0], crowd, shelves, errors, effects, plan, 0,
-        begin, end, gone, counts_of(counts, 0), out, desk, tile, block,
+        law, slot_effects, places, leaving, expected, multiplier[0], left[0], counts_of(counts, 0), out, desk, tile, block,
+        model, plan, 0, begin, end, gone,
     )  # fmt: skip
