@@ -18,7 +18,7 @@ from tribid.agents.policy_card import PolicyCard
 from tribid.agents.registry import BIDDERS
 from tribid.auctions import AUCTIONS, INDICES, STRATEGIES
 from tribid.cli import app
-from tribid.envs import feed_auction_v0, logs, observation, scenario
+from tribid.envs import feed_auction_v0, logs, observation, scenario, stream
 from tribid.envs.action import to_multiplier
 from tribid.envs.reward import REWARDS
 from tribid.envs.scenario import load_scenario
@@ -31,7 +31,7 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGES = {path.name: path.read_text(encoding="utf-8") for path in DOCUMENTS}
 
 MODELS: tuple[type[BaseModel], ...] = (
-    scenario.Scenario, scenario.FeedWorld, scenario.Traffic, scenario.Users, scenario.Rates, scenario.Prediction,
+    scenario.Scenario, scenario.FeedWorld, scenario.Traffic, scenario.Users, scenario.Rates, scenario.Prediction, scenario.Retrieval,
     scenario.AuctionNetWorld, scenario.ReplayWorld, scenario.Rules, scenario.Ocpc, scenario.Advertiser,
     scenario.GeneratedAdvertisers, scenario.Reward,
 )  # fmt: skip
@@ -213,6 +213,11 @@ def test_every_field_of_a_scenario_is_documented_with_its_default(model: type[Ba
     paste = as_markdown([*row, "..."] for row in wanted)
     assert [row[:3] for row in found] == wanted, f"paste this, with a meaning:\n{paste}"
     assert all(row[3] for row in found), "a field has no meaning"
+
+
+def test_every_column_of_the_log_of_a_day_is_documented() -> None:
+    found = table("environment.md", "columns: shown")
+    assert [(row[0], row[1]) for row in found] == [(f"`{name}`", kind) for name, kind in stream.COLUMNS.items()]
 
 
 def test_every_part_of_a_scenario_is_documented() -> None:

@@ -1,4 +1,4 @@
-"""The ``tribid`` command: train, evaluate, report, rank, scenario, benchmark.
+"""The ``tribid`` command: train, evaluate, report, simulate, rank, scenario, benchmark.
 
 Each subcommand reads its options and calls one function of the package; scripts/ call the same functions.
 """
@@ -172,6 +172,33 @@ def report(
         target = out or source.with_name("report.html")
         report_from_file(source, target)
         console.print(f"wrote [bold]{target}[/]")
+
+
+@app.command()
+def simulate(
+    scenario: Scenario_ = "feed",
+    multiplier: Annotated[float, typer.Option(help="Everybody bids this many times its unit bid.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Decides who comes and what they do.")] = 0,
+    day: Annotated[int, typer.Option(help="Which day of the seed.")] = 0,
+    log: Annotated[Path | None, typer.Option(help="Write a Parquet file with a row for each ad shown.")] = None,
+) -> None:
+    """Play a day of a feed in flat memory, however long it is, and say what the three sides had of it.
+
+    The log's columns are documented in docs/environment.md; it takes its name when the day is over.
+    """
+    with _readable_errors():
+        from tribid.envs.stream import stream_day
+
+        with progress_bar("ticks") as advance:
+            state = stream_day(scenario, seed, day, multiplier=multiplier, log=log, progress=advance)
+        counts, spend = state.total.counts, int(state.total.spend_micros.sum())
+        console.print(
+            f"shown {counts.wins.sum():,.0f}, clicks {counts.clicks.sum():,.0f}, conversions "
+            f"{counts.conversions.sum():,.0f}, paid {spend / 1e6:,.2f} of budgets "
+            f"{state.advertisers.budget_micros.sum() / 1e6:,.2f}"
+        )
+        if log is not None:
+            console.print(f"wrote [bold]{log}[/]")
 
 
 @app.command()
