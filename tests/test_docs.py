@@ -31,9 +31,9 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGES = {path.name: path.read_text(encoding="utf-8") for path in DOCUMENTS}
 
 MODELS: tuple[type[BaseModel], ...] = (
-    scenario.Scenario, scenario.FeedWorld, scenario.Traffic, scenario.Users, scenario.Rates, scenario.Prediction, scenario.Retrieval,
-    scenario.AuctionNetWorld, scenario.ReplayWorld, scenario.Rules, scenario.Ocpc, scenario.Advertiser,
-    scenario.GeneratedAdvertisers, scenario.Reward,
+    scenario.Scenario, scenario.FeedWorld, scenario.Traffic, scenario.Users, scenario.Rates, scenario.Prediction,
+    scenario.Retrieval, scenario.AuctionNetWorld, scenario.ReplayWorld, scenario.Rules, scenario.Ocpc,
+    scenario.Advertiser, scenario.GeneratedAdvertisers, scenario.Reward,
 )  # fmt: skip
 
 

@@ -127,7 +127,7 @@ def _invert(n: Any, bids: Any, weight: Any, inverse: Any) -> Any:
     A quotient by way of the inverse is less than 1/4 off below 2**50, so for bids below 2**49 the search of
     ``largest_bid_not_above`` takes at most one step down or up, and what is larger than every bid does not matter.
     """
-    odd = 0
+    odd = np.int64(0)
     for i in range(n):
         for r in range(WIDTH):
             inverse[i, r] = 1.0 / weight[i, r]
