@@ -126,6 +126,32 @@ def _insert_columns(score: Any, rows: Any, candidates: Any, carried: Any, best: 
 
 
 @njit(cache=True, error_model="numpy")
+def _insert_columns_of_three_slots(score: Any, rows: Any, candidates: Any, carried: Any, best: Any) -> None:
+    """``_insert_columns`` for three slots and ``best`` [5, 64]: a candidate sinks through all places in one pass.
+
+    The places lie a constant 64 apart in one array, so that the compiler sees that they do not overlap.
+    """
+    bits, key, held = score.view(np.int64), carried.view(np.int64), best.reshape(best.size)
+    mask = _key_mask(candidates)
+    for r in range(held.shape[0]):
+        held[r] = 0.0
+    for i in range(candidates):
+        for r in range(rows):
+            key[r] = (bits[r, i] & ~mask) | (mask - i)
+        for r in range(rows):
+            own, other = carried[r], held[r]
+            held[r] = own if own > other else other
+            own, other = (other if own > other else own), held[r + 64]
+            held[r + 64] = own if own > other else other
+            own, other = (other if own > other else own), held[r + 128]
+            held[r + 128] = own if own > other else other
+            own, other = (other if own > other else own), held[r + 192]
+            held[r + 192] = own if own > other else other
+            own, other = (other if own > other else own), held[r + 256]
+            held[r + 256] = own if own > other else other
+
+
+@njit(cache=True, error_model="numpy")
 def _read_places(rows: Any, candidates: Any, best: Any, top: Any, clear: Any) -> None:
     bits = best.view(np.int64)
     mask = _key_mask(candidates)
@@ -142,7 +168,10 @@ def _read_places(rows: Any, candidates: Any, best: Any, top: Any, clear: Any) ->
 @njit(cache=True, error_model="numpy")
 def rank_narrow(score: Any, rows: Any, candidates: Any, carried: Any, best: Any, top: Any, clear: Any) -> None:
     """As ``rank_wide``, for few candidates: ``carried`` [R] and ``best`` [K + 2, R] float64 are working memory."""
-    _insert_columns(score, rows, candidates, carried, best)
+    if best.shape[0] == 5 and best.shape[1] == 64:
+        _insert_columns_of_three_slots(score, rows, candidates, carried, best)
+    else:
+        _insert_columns(score, rows, candidates, carried, best)
     _read_places(rows, candidates, best, top, clear)
 
 
