@@ -1,7 +1,8 @@
 """Measure speed on this machine; the same options as `tribid benchmark`.
 
-python scripts/benchmark.py --out runs/benchmark.json
-python scripts/benchmark.py --quick
+python scripts/benchmark.py --out runs/speed
+python scripts/benchmark.py --quick --only bare --only days
+python scripts/benchmark.py --compare docs/benchmark.json
 """
 
 import sys

@@ -130,18 +130,6 @@ def test_a_mistake_gets_one_line_that_names_it_and_status_2(arguments: list[str]
     assert "Traceback" not in text
 
 
-def test_the_benchmark_measures_ratios_of_one_run(tmp_path: Path) -> None:
-    code, text = _run("benchmark", "--quick", "--out", str(tmp_path / "figures.json"))
-    assert code == 0, text
-    figures = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))
-    assert set(figures["days"]) == {"feed", "feed_without_ocpc", "auctionnet"}
-    assert figures["read_bandwidth_gb_per_s"] > 0
-    assert figures["bare_gsp_impressions_per_s"] > 0
-    for key in ("command", "commit", "machine", "created"):
-        assert key in figures
-
-
-@pytest.mark.parametrize("script", ["train", "evaluate", "report", "rank", "benchmark", "demo"])
 def test_every_script_says_how_it_is_used(script: str) -> None:
     path = Path(__file__).parent.parent / "scripts" / f"{script}.py"
     answer = subprocess.run(
