@@ -130,6 +130,7 @@ def test_a_mistake_gets_one_line_that_names_it_and_status_2(arguments: list[str]
     assert "Traceback" not in text
 
 
+@pytest.mark.parametrize("script", ["train", "evaluate", "report", "rank", "benchmark", "demo"])
 def test_every_script_says_how_it_is_used(script: str) -> None:
     path = Path(__file__).parent.parent / "scripts" / f"{script}.py"
     answer = subprocess.run(

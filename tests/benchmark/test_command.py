@@ -7,11 +7,17 @@ from typer.testing import CliRunner
 
 from tribid.benchmark import suite
 from tribid.benchmark.results import load_results, save_results
-from tribid.cli import app
+from tribid.cli import app, console
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch):
+    """Tables of one line a row, whatever terminal the console was made for."""
+    monkeypatch.setattr(console, "_width", 200)
 
 
 def _run(*arguments):
-    answer = CliRunner().invoke(app, ["benchmark", *map(str, arguments)], env={"COLUMNS": "200"})
+    answer = CliRunner().invoke(app, ["benchmark", *map(str, arguments)])
     return answer.exit_code, answer.output
 
 
