@@ -18,6 +18,7 @@ from tribid.envs.settlement import (
     counts_of,
     draw_block,
     gather_block,
+    next_width,
     observe_block,
     settle_block,
     tell,
@@ -99,10 +100,10 @@ def _settle_market(
         np.empty((width, n), np.float32),
     )
     gone = np.zeros(total, np.bool_)
-    start, cap, seen = 0, np.empty(places.click.shape), np.zeros((5, *places.click.shape))
+    start, wide, cap, seen = 0, width, np.zeros(places.click.shape), np.zeros((5, *places.click.shape))
     fill_caps(places, left, cap)
     while start < total:
-        count, after = gather_block(start, session, gone, block)
+        count, after = gather_block(start, wide, session, gone, block)
         for r in range(count):
             own[r], block.at[r] = request[block.rows[r]], r
         draw_values(
@@ -123,6 +124,7 @@ def _settle_market(
         )
         observe_block(reserve, everybody, ones, belief, n, done, seen, desk, block, out)
         start = after if done == count else block.rows[done - 1] + 1
+        wide = next_width(count, done)
     tell(everybody, seen, counts)
 
 

@@ -283,7 +283,6 @@ def decide_block(
     adjusts = (law.strategy == OCPC_SIMPLE) | (law.strategy == OCPC_GREEDY)
     if adjusts:
         _ocpc_block(law, places, cap, shelf, pctr, pcvr, at, count, n, desk, tile)
-    odd = (law.squash != 1.0) & (law.squash != 0.0)
     for r in range(count):
         least = max(floor[r], 1.0)
         for i in range(n):
@@ -297,7 +296,7 @@ def decide_block(
                 score[r, i] = -1.0
         rank_wide(score, count, desk.cell, desk.best, desk.top, desk.clear)
     for r in range(count):
-        if odd or not desk.clear[r]:
+        if not desk.clear[r]:
             _rank_tied(r, n, places.who, shelf, seed, day, request[rows[r]], law.strategy == OCPC_GREEDY, desk)
     _price_block(law, slot_effects, reserve, rows, count, desk)
 
@@ -308,7 +307,7 @@ def _decide_rows(
     pcvr: Any, reserve: Any, seed: Any, day: Any, request: Any, desk: Desk, tile: OcpcTile, out: Decision,
 ) -> None:  # fmt: skip
     slots, n = slot_effects.shape[0], pctr.shape[1]
-    rows, own, cap = np.empty(WIDTH, np.int64), np.empty(WIDTH, np.int64), np.empty(places.click.shape)
+    rows, own, cap = np.empty(WIDTH, np.int64), np.empty(WIDTH, np.int64), np.zeros(places.click.shape)
     fill_caps(places, left, cap)
     for start in range(0, pctr.shape[0], WIDTH):
         count = min(WIDTH, pctr.shape[0] - start)

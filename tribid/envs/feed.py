@@ -109,9 +109,11 @@ class Feed:
         """Play a tick of several days without storing its rates; see ``DirectWorld``."""
         settle_feed(*job, self._model, self._plan(days, tick))
 
-    def settle_part(self, day: Day, tick: int, job: Settling, begin: int, end: int, gone: NDArray[np.bool_]) -> None:
-        """Play requests ``begin`` to ``end - 1`` of one day's tick; ``gone`` [visits] goes from part to part."""
-        settle_part(*job, self._model, self._plan((day,), tick), begin, end, gone)
+    def settle_part(
+        self, day: Day, tick: int, job: Settling, part: range, gone: NDArray[np.bool_], seen: NDArray[np.float64]
+    ) -> None:
+        """Play some requests of one day's tick; ``gone`` [visits] and ``seen`` [5, G, N] go from part to part."""
+        settle_part(*job, self._model, self._plan((day,), tick), part.start, part.stop, gone, seen)
 
     @cached_property
     def _model(self) -> FeedModel:

@@ -23,6 +23,7 @@ from tribid.envs.settlement import (
     draw_block,
     gather_block,
     mark_skipped,
+    next_width,
     observe_block,
     settle_block,
     tell,
@@ -330,21 +331,21 @@ def _reveal_block(model: FeedModel, count: Any, top: Any, rows: Rows, block: Blo
 def _settle_market(
     law: Law, slot_effects: Any, places: Places, leaving: Leaving, expected: Any, multiplier: Any, left: Any,
     counts: Counts, out: Slots, desk: Desk, tile: OcpcTile, block: Block, model: FeedModel, plan: TickPlan, m: Any,
-    begin: Any, end: Any, gone: Any,
+    begin: Any, end: Any, gone: Any, seen: Any,
 ) -> None:  # fmt: skip
     """Requests ``begin`` to ``end - 1`` of a tick of market ``m``: traffic, predictions, decisions and outcomes in blocks.
 
-    ``multiplier`` [S, G, N], ``left`` [A], ``gone`` [visits], ``counts`` [A] and ``out`` are the market's own; see
-    ``settle_table``. The rates are those that ``Feed.arrivals`` and the feed's own forecaster would give.
+    ``multiplier`` [S, G, N], ``left`` [A], ``gone`` [visits], ``counts`` [A], ``seen`` [5, G, N] and ``out`` are the
+    market's own; see ``settle_table``. The rates are those that ``Feed.arrivals`` and the feed's own forecaster would give.
     """
     seed, day, n = plan.seed[m], plan.day[m], model.shelves.ctr.shape[1]
     visits, traffic = _traffic(plan, m, begin, end, model.crowd, gone.shape[0])
     rows = _new_rows(block.rows.shape[0], slot_effects.shape[0], n, model.known)
     before, leaves = gone.copy(), (leaving.base > 0.0) | (leaving.irrelevance > 0.0)
-    start, cap, seen = 0, np.empty(places.click.shape), np.zeros((5, *places.click.shape))
+    start, width, cap = 0, block.rows.shape[0], np.zeros(places.click.shape)
     fill_caps(places, left, cap)
     while start < end - begin:
-        count, after = gather_block(start, traffic.session, gone, block)
+        count, after = gather_block(start, width, traffic.session, gone, block)
         _predict_block(model, plan, m, visits, traffic, count, rows, block)
         decide_block(
             law, slot_effects, places, multiplier, cap, block.shelf, traffic.segment, traffic.reserve, seed, day,
@@ -353,24 +354,11 @@ def _settle_market(
         draw_block(seed, day, traffic.request, places.who, count, leaves, desk, block)
         _reveal_block(model, count, desk.top, rows, block)
         done = settle_block(
-            law,
-            expected,
-            slot_effects,
-            leaving,
-            places,
-            left,
-            cap,
-            traffic.session,
-            gone,
-            count,
-            counts,
-            desk,
-            block,
-            out,
-        )
+            law, expected, slot_effects, leaving, places, left, cap, traffic.session, gone, count, counts, desk, block, out
+        )  # fmt: skip
         observe_block(traffic.reserve, places.who, rows.pctr, rows.pcvr, n, done, seen, desk, block, out)
         start = after if done == count else block.rows[done - 1] + 1
-    tell(places.who, seen, counts)
+        width = next_width(count, done)
     mark_skipped(traffic.session, before, out)
 
 
@@ -382,23 +370,25 @@ def settle_feed(
     """Settle a tick of each of M markets: ``multiplier`` [M, S, G, N], ``left``, ``counts`` [M, A]; ``out`` of one only."""
     for m in range(left.shape[0]):
         own, total = counts_of(counts, m), plan.total[m]
-        gone = np.zeros(visits_of(total, plan.session_length), np.bool_)
+        gone, seen = np.zeros(visits_of(total, plan.session_length), np.bool_), np.zeros((5, *places.click.shape))
         _settle_market(
             law, slot_effects, places, leaving, expected, multiplier[m], left[m], own, out, desk, tile, block, model, plan,
-            m, 0, total, gone,
+            m, 0, total, gone, seen,
         )  # fmt: skip
+        tell(places.who, seen, own)
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
 def settle_part(
     law: Law, slot_effects: Any, places: Places, leaving: Leaving, expected: Any, multiplier: Any, left: Any, counts: Counts,
     out: Slots, desk: Desk, tile: OcpcTile, block: Block, model: FeedModel, plan: TickPlan, begin: Any, end: Any, gone: Any,
+    seen: Any,
 ) -> None:  # fmt: skip
-    """Settle requests ``begin`` to ``end - 1`` of a tick of one market (M = 1); ``gone`` [visits] goes from part to part.
+    """Settle requests ``begin`` to ``end - 1`` of a tick of one market (M = 1); ``gone`` [visits] and
 
-    Parts in order give what ``settle_feed`` gives; only the sums of float64 predictions may round elsewhere.
+    ``seen`` [5, G, N] go from part to part. Parts in order, and ``tell`` after the last, give what ``settle_feed`` gives.
     """
     _settle_market(
         law, slot_effects, places, leaving, expected, multiplier[0], left[0], counts_of(counts, 0), out, desk, tile, block,
-        model, plan, 0, begin, end, gone,
+        model, plan, 0, begin, end, gone, seen,
     )  # fmt: skip

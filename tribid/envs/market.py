@@ -4,6 +4,7 @@ A state is never changed; ``step`` returns the next one and the record of what h
 capped at what its advertiser has left when its request comes, so a charge always fits.
 """
 
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -74,14 +75,15 @@ class MarketState:
 class Tick:
     """The record of tick ``number``: the requests, true and predicted rates, what each slot held, and the ledger.
 
-    Requests and rates are made again when they are asked for: they are pure functions of the day, and a market that
-    nobody looks into keeps none of them.
+    Of a world's own forecaster requests and rates are made again when they are asked for: they are pure functions of the
+    day, and a market that nobody looks into keeps none of them. What another forecaster said is kept.
     """
 
     before: MarketState
     slots: Slots
     ledger: Ledger
     multipliers: NDArray[np.float64]
+    given: "tuple[Arrivals, Rates] | None" = None
 
     @property
     def number(self) -> int:
@@ -90,7 +92,7 @@ class Tick:
 
     @cached_property
     def _arrivals(self) -> Arrivals:
-        return self.before.world.arrivals(self.before.day, self.before.tick)
+        return self.given[0] if self.given else self.before.world.arrivals(self.before.day, self.before.tick)
 
     @property
     def requests(self) -> Requests:
@@ -105,7 +107,7 @@ class Tick:
     @cached_property
     def predicted(self) -> Rates:
         """Predicted rates [B, N] of each request's candidates."""
-        return _predicted(self.before, self._arrivals)
+        return self.given[1] if self.given else _predicted(self.before, self._arrivals)
 
     @property
     def revenue_micros(self) -> int:
@@ -156,8 +158,9 @@ def step(state: MarketState, multipliers: ArrayLike) -> tuple[MarketState, Tick]
     chosen = checked_multipliers(multipliers, state)
     count, slots = int(state.day.counts[state.tick]), len(state.scenario.rules.slot_effects)
     pages = new_slots(count, slots)
-    after = _settled(state, chosen, pages, 1)
-    return after, Tick(state, pages, after.recent[0], chosen)
+    tables: list[tuple[Arrivals, Rates]] = []
+    after = _settled(state, chosen, pages, 1, tables)
+    return after, Tick(state, pages, after.recent[0], chosen, tables[0] if tables else None)
 
 
 def step_many(state: MarketState, multipliers: NDArray[np.float64], *, threads: int = 1) -> MarketState:
@@ -166,7 +169,7 @@ def step_many(state: MarketState, multipliers: NDArray[np.float64], *, threads: 
     Each market's numbers are those that ``step`` gives it alone, whatever ``threads`` is: markets share nothing.
     """
     _check_running(state)
-    return _settled(state, checked_multipliers(multipliers, state), new_slots(0, 1), threads)
+    return _settled(state, checked_multipliers(multipliers, state), new_slots(0, 1), threads, [])
 
 
 def _opened(
@@ -175,7 +178,7 @@ def _opened(
     return MarketState(
         scenario=scenario,
         world=world,
-        forecaster=forecaster or world.forecaster,
+        forecaster=world.forecaster if forecaster is None else forecaster,
         day=days[0],
         tick=0,
         left_micros=np.broadcast_to(world.advertisers.budget_micros, shape).copy(),
@@ -186,8 +189,10 @@ def _opened(
     )
 
 
-def _settled(state: MarketState, chosen: NDArray[np.float64], pages: Slots, threads: int) -> MarketState:
-    """The state after the tick; ``pages`` are written."""
+def _settled(
+    state: MarketState, chosen: NDArray[np.float64], pages: Slots, threads: int, tables: "list[tuple[Arrivals, Rates]]"
+) -> MarketState:
+    """The state after the tick; ``pages`` are written, and ``tables`` gets the rates of a tick that was given some."""
     left, counts = state.left_micros.copy(), new_counts(*state.left_micros.shape)
     own_days = state.days or (state.day,)
     shape = (len(own_days), *state.left_micros.shape[-1:])
@@ -196,9 +201,8 @@ def _settled(state: MarketState, chosen: NDArray[np.float64], pages: Slots, thre
 
     def settle(first: int, last: int) -> None:
         part = slice(first, last)
-        _settle(
-            state, own_days[part], sides[part], flat_left[part], Counts(*(count[part] for count in flat_counts)), pages
-        )
+        counted = Counts(*(count[part] for count in flat_counts))
+        _settle(state, own_days[part], sides[part], flat_left[part], counted, pages, tables)
 
     parts = min(threads, len(own_days))
     if parts == 1:
@@ -219,7 +223,7 @@ def _settled(state: MarketState, chosen: NDArray[np.float64], pages: Slots, thre
 
 def _settle(
     state: MarketState, days: tuple[Day, ...], sides: NDArray[np.float64], left: NDArray[np.int64], counts: Counts,
-    pages: Slots,
+    pages: Slots, tables: list[tuple[Arrivals, Rates]],
 ) -> None:  # fmt: skip
     """Play the tick of some days in place: directly where the world can, else from tables of rates, day by day."""
     world, rules = state.world, state.scenario.rules
@@ -237,6 +241,8 @@ def _settle(
         arrivals = world.arrivals(day, state.tick)
         requests, truth = arrivals
         predicted = _predicted(replace(state, day=day), arrivals)
+        if len(pages.winner):
+            tables.append((arrivals, predicted))
         places, shelf = places_of_requests(world.advertisers, requests)
         desk, tile, block = workspace(truth.ctr.shape[1], len(slots))
         gone = np.zeros(int(requests.session.max(initial=-1)) + 1, np.bool_)
@@ -258,13 +264,17 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="tribid-market")
 
 
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # a forked child has the pool, but none of its threads
+
+
 def _check_running(state: MarketState) -> None:
     if state.done:
         raise ValueError(f"the day has ended after {state.world.n_ticks} ticks; reset the market for another")
 
 
 def checked_rates(predicted: Rates, like: Rates) -> Rates:
-    """A foreign forecaster's answer as float32 [B, A] in [0, 1], or the error that names the rate and what is allowed."""
+    """A foreign forecaster's answer as float32 [B, N] in [0, 1], or the error that names the rate and what is allowed."""
     checked = []
     for name, rates, wanted in zip(Rates._fields, predicted, like, strict=True):
         given = np.asarray(rates)

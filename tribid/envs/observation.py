@@ -113,6 +113,10 @@ def market_view(state: MarketState) -> NDArray[np.float32]:
 
     Spends are shares of the budgets; the platform's revenue is a share of all budgets.
     """
+    if state.days:
+        raise ValueError(
+            f"the state holds {len(state.days)} days; allowed is one, for which the whole market is one view"
+        )
     budget = state.advertisers.budget_micros
     spent = budget - state.left_micros
     return np.concatenate([observe(state).ravel(), spent / budget, [spent.sum() / budget.sum()]]).astype(np.float32)

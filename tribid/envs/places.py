@@ -59,7 +59,16 @@ def places_of_requests(advertisers: Advertisers, requests: Requests) -> tuple[Pl
     """Places for requests that bring their own candidates, a shelf each, and every request's shelf [B]."""
     if requests.candidates is None:
         return everybodys_places(advertisers), np.zeros(len(requests.request), np.int64)
-    return places_of(advertisers, requests.candidates), np.arange(len(requests.request))
+    who, most = requests.candidates, len(advertisers) - 1
+    in_order = np.sort(who, axis=1)
+    bad = (in_order < 0) | (in_order > most)
+    bad[:, 1:] |= in_order[:, 1:] == in_order[:, :-1]
+    if bad.any():
+        row, place = np.argwhere(bad)[0]
+        raise ValueError(
+            f"candidates of row {row} hold {in_order[row, place]}; allowed are advertisers 0 to {most}, each once"
+        )
+    return places_of(advertisers, who), np.arange(len(requests.request))
 
 
 def everybodys_places(advertisers: Advertisers) -> Places:

@@ -12,6 +12,8 @@ from tribid.envs.chance import Stream, unit4
 from tribid.envs.decision import Desk, Law, decide_block
 from tribid.envs.places import Places, advertiser, fill_caps, set_cap
 
+_LEAST_WIDTH = 8
+
 
 class Counts(NamedTuple):
     """What happened to each advertiser in a tick, each [A] float64 (sums over requests).
@@ -134,15 +136,21 @@ def new_block(slots: int) -> Block:
 
 
 @njit(cache=True, error_model="numpy")
-def gather_block(start: Any, session: Any, gone: Any, block: Block) -> Any:
+def gather_block(start: Any, width: Any, session: Any, gone: Any, block: Block) -> Any:
     """The next requests from ``start`` on whose visits go on, into ``block.rows``; their number and where to go on."""
     rows, count, b = block.rows, 0, start
-    while count < WIDTH and b < session.shape[0]:
+    while count < width and b < session.shape[0]:
         if not gone[session[b]]:
             rows[count] = b
             count += 1
         b += 1
     return count, b
+
+
+@njit(cache=True, error_model="numpy", forceinline=True)
+def next_width(count: Any, done: Any) -> Any:
+    """How many requests to decide next: few where budgets run out and blocks end early; results do not depend on it."""
+    return min(WIDTH, max(_LEAST_WIDTH, 2 * done))
 
 
 @njit(cache=True, error_model="numpy")
@@ -326,11 +334,11 @@ def settle_table(
     """
     n, who = pctr.shape[1], places.who
     leaves = (leaving.base > 0.0) | (leaving.irrelevance > 0.0)
-    rows, winner, start = block.rows, block.winner, 0
-    before, cap, seen = gone.copy(), np.empty(places.click.shape), np.zeros((5, *places.click.shape))
+    rows, winner, start, width = block.rows, block.winner, 0, WIDTH
+    before, cap, seen = gone.copy(), np.zeros(places.click.shape), np.zeros((5, *places.click.shape))
     fill_caps(places, left, cap)
     while start < pctr.shape[0]:
-        count, after = gather_block(start, session, gone, block)
+        count, after = gather_block(start, width, session, gone, block)
         for r in range(count):
             block.at[r], block.shelf[r] = rows[r], shelf[rows[r]]
         decide_block(
@@ -347,6 +355,7 @@ def settle_table(
         )
         observe_block(reserve, who, pctr, pcvr, n, done, seen, desk, block, out)
         start = after if done == count else rows[done - 1] + 1
+        width = next_width(count, done)
     tell(who, seen, counts)
     mark_skipped(session, before, out)
 

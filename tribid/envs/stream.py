@@ -1,6 +1,7 @@
 """Days of any length in flat memory: ticks are played in parts, and what was shown goes to a log as it happens.
 
-A day of 10^8 requests among 10,000 advertisers needs no more memory than one of 10^6. The log is a Parquet file with one
+A day of 10^8 requests among 10,000 advertisers needs no more memory than one of 10^6, but for the visits of one tick
+(some ten bytes each). The log is a Parquet file with one
 row for each ad that was shown, a row group for each part, so that it can be read in parts, too.
 """
 
@@ -19,7 +20,7 @@ from tribid.envs.feed import Feed
 from tribid.envs.market import RECENT_TICKS, Ledger, MarketState
 from tribid.envs.places import multipliers_on
 from tribid.envs.scenario import Scenario, load_scenario
-from tribid.envs.settlement import Counts, Slots, new_counts, new_slots
+from tribid.envs.settlement import Counts, Slots, counts_of, new_counts, new_slots, tell
 from tribid.envs.workspace import workspace
 from tribid.envs.world import Settling
 from tribid.files import replacing
@@ -75,7 +76,7 @@ def _play(state: MarketState, chosen: NDArray[np.float64], part: int, write: "Wr
     left, counts = state.left_micros[None].copy(), new_counts(1, n)
     sides = multipliers_on(world.places, chosen.T[None])
     user, _, _ = world.visits(day, tick, world.n_visits(total)) if write else (np.zeros(0, np.int64), None, None)
-    gone = np.zeros(world.n_visits(total), np.bool_)
+    gone, seen = np.zeros(world.n_visits(total), np.bool_), np.zeros((5, *world.places.click.shape))
     for begin in range(0, total, part):
         end = min(begin + part, total)
         pages = new_slots(end - begin if write else 0, slots)
@@ -84,9 +85,10 @@ def _play(state: MarketState, chosen: NDArray[np.float64], part: int, write: "Wr
             law_of(rules), slot_effects_of(rules), world.places, world.leaving, rules.outcomes == "expected",
             sides, left, counts, pages, desk, tile, block,
         )  # fmt: skip
-        world.settle_part(day, tick, job, begin, end, gone)
+        world.settle_part(day, tick, job, range(begin, end), gone, seen)
         if write:
             write(_shown(pages, tick, int(day.first[tick]), begin, user))
+    tell(world.places.who, seen, counts_of(counts, 0))
     ledger = Ledger(Counts(*(count[0] for count in counts)), state.left_micros - left[0])
     return replace(
         state,

@@ -7,6 +7,9 @@ from tribid.envs.chance import Stream, normals
 from tribid.envs.scenario import Traffic
 from tribid.envs.world import Day
 
+_MOST_REQUESTS = 2**32
+"""A draw's counter has 32 bits for the request."""
+
 
 def expected_share(traffic: Traffic) -> NDArray[np.float64]:
     """The mean share of the day's requests in each tick [T], summing to 1.
@@ -36,4 +39,6 @@ def plan_day(traffic: Traffic, seed: int, day: int) -> Day:
     noise = normals(seed, Stream.TRAFFIC, day, request=np.arange(traffic.ticks))[:, 0]
     factor = np.exp(traffic.tick_noise * noise - 0.5 * traffic.tick_noise**2)
     counts = np.rint(traffic.requests * share * factor).astype(np.int64)
+    if counts.sum() > _MOST_REQUESTS:
+        raise ValueError(f"day {day} of seed {seed} has {counts.sum()} requests; allowed are {_MOST_REQUESTS} at most")
     return Day(seed, day, counts, np.cumsum(counts) - counts, share)

@@ -98,7 +98,8 @@ class Settling(NamedTuple):
 class DirectWorld(Protocol):
     """A world that plays ticks in blocks of requests, whose rates are made, used and forgotten.
 
-    The outcome is bit for bit the one that ``arrivals`` and the world's own forecaster would give.
+    The outcome is bit for bit the one that ``arrivals`` and the world's own forecaster would give (with retrieval, but for
+    the order in which gaps are summed). A subclass that changes what ``arrivals`` gives has to change ``settle``, too.
     """
 
     @property

@@ -45,7 +45,7 @@ class Ranker:
         if not isinstance(self._state.world, Feed):
             raise ValueError(f"scenario {self.scenario.name} is no feed; a ranker answers requests of a feed")
         self._world: Feed = self._state.world
-        self._forecaster = forecaster or self._world.forecaster
+        self._forecaster = self._world.forecaster if forecaster is None else forecaster
         self._seed = seed
         self._lineup = _lineup(self.scenario, policies, others, self._state.advertisers.names)
         self._lineup_states: Mapping[str, Any] = {}
