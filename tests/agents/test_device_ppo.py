@@ -112,8 +112,9 @@ def test_a_gpu_is_taken_by_the_device_engine_and_by_auto(monkeypatch: pytest.Mon
     ("change", "told"),
     [
         ({"device": "tpu"}, "device is 'tpu'; allowed is cpu, cuda, cuda:N or auto"),
-        ({"engine": "gpu"}, "no engine named 'gpu'; choose auto, sb3 or device"),
+        ({"engine": "gpu"}, "engine is 'gpu'; allowed is auto, sb3 or device"),
         ({"algorithm": "sac"}, "algorithm is 'sac'; allowed on engine='device' is ppo"),
+        ({"outcomes": "real"}, "outcomes is 'real'; allowed is sampled or expected"),
         ({"rounds": 2}, "rounds is 2; allowed on engine='device' is 1"),
         ({"num_markets": 100_001}, "num_markets is 100001; allowed is 1 to 100000"),
         ({"num_markets": 4096, "seed": 200}, "seed is 200; allowed is 0 to 199 with 4096 markets"),
@@ -162,6 +163,30 @@ def test_a_bidder_on_the_device_does_what_it_does_on_the_host(name: str, segment
         assert actions.shape == (3, 5, space.segments) and actions.dtype == torch.float32
         np.testing.assert_allclose(actions.numpy(), np.stack([mine for mine, _ in rows]), atol=2e-6)
         seen = markets.step(to_multiplier(actions, space.max_multiplier)).observations
+
+
+@pytest.mark.parametrize(
+    ("change", "workers", "told"),
+    [
+        ({"learners": (7,)}, 1, "learners are"),
+        ({"mapping": "foo"}, 1, "foo"),
+        ({"rivals": ()}, 1, "rivals are empty"),
+        ({"warm_start": "foo"}, 1, "foo"),
+        ({"scenario": TINY.with_changes(world__retrieval={"candidates": 2, "cells": 3})}, 1, "world.retrieval"),
+        ({}, 0, "workers is 0; allowed is 1 or more"),
+    ],
+)
+def test_a_run_that_cannot_be_leaves_no_file(
+    change: dict[str, Any], workers: int, told: str, tmp_path: Path
+) -> None:  # fmt: skip
+    with pytest.raises(ValueError, match=told):
+        train_seeds(replace(QUICK, **change), [0], tmp_path / "run", workers=workers)
+    assert not (tmp_path / "run").exists()
+
+
+def test_noise_is_not_drawn_as_the_first_weights_are(tmp_path: Path) -> None:
+    start = torch.Generator().manual_seed(QUICK.seed)
+    assert not torch.equal(torch.rand(8, generator=start), torch.rand(8, generator=classroom(QUICK, tmp_path)._draws))
 
 
 def test_a_bidder_that_plays_on_the_host_alone_is_named_and_nothing_is_written(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """Training: who shares a policy, what a run leaves behind, and that learning pays in a market small enough to see it."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -140,18 +142,30 @@ def test_a_plan_that_cannot_be_is_refused(change: dict[str, object], told: str) 
         replace(QUICK, **change)  # type: ignore[arg-type]
 
 
+def _watch_days(patch: pytest.MonkeyPatch, seen: set[int]) -> None:
+    """Collect the seed of every day that is opened, alone or among many."""
+    one, many = market.reset, market.reset_many
+
+    def reset(scenario: Scenario, seed: int, *rest: Any, **options: Any) -> market.MarketState:
+        seen.add(seed)
+        return one(scenario, seed, *rest, **options)
+
+    def reset_many(scenario: Scenario, seeds: Sequence[int], days: Sequence[int]) -> market.MarketState:
+        seen.update(seeds)
+        return many(scenario, seeds, days)
+
+    patch.setattr(market, "reset", reset)
+    patch.setattr(market, "reset_many", reset_many)
+
+
 @pytest.mark.parametrize("algorithm", ["ppo", "sac"])
 def test_each_training_seed_has_market_seeds_of_its_own_below_the_evaluation_seeds(
     algorithm: str, tmp_path: Path
 ) -> None:
     met: dict[int, set[int]] = {}
-    original = market.reset
     for seed in (0, 1, 999):
         with pytest.MonkeyPatch.context() as patch:
-            seen = met.setdefault(seed, set())
-            patch.setattr(market, "reset", lambda scenario, seed, *rest, _seen=seen, **kw: (
-                _seen.add(seed), original(scenario, seed, *rest, **kw)
-            )[1])  # fmt: skip
+            _watch_days(patch, met.setdefault(seed, set()))
             train(replace(QUICK, seed=seed, algorithm=algorithm), tmp_path / str(seed))  # type: ignore[arg-type]
         assert met[seed] == {1000 * seed, 1000 * seed + 1}
     assert max(met[999]) < HELD_OUT

@@ -79,6 +79,17 @@ def test_a_days_end_is_a_truncation_with_the_last_observation_and_the_next_day_f
         assert np.array_equal(seen, opened)
 
 
+@pytest.mark.parametrize("threads", [2, 3])
+def test_threads_change_no_number(threads: int) -> None:
+    one, more = FeedAuctionVecEnv("tiny", 4, seed=1), FeedAuctionVecEnv("tiny", 4, seed=1, threads=threads)
+    rng = np.random.default_rng(0)
+    assert np.array_equal(one.reset(), more.reset())
+    for _ in range(TICKS + 2):
+        actions = rng.uniform(-1, 1, (4 * AGENTS, 1)).astype(np.float32)
+        for mine, theirs in zip(one.step(actions)[:3], more.step(actions)[:3], strict=True):
+            assert np.array_equal(mine, theirs)
+
+
 def test_days_bound_the_days_before_a_seed_starts_again() -> None:
     batch = FeedAuctionVecEnv("tiny", 1, days=2)
 
@@ -158,6 +169,9 @@ def test_a_batch_keeps_no_hold_on_what_it_returned() -> None:
         ({"learners": []}, r"learners are \[\]; allowed are one or more indices from 0 to 4"),
         ({"learners": [5]}, r"learners are \[5\]; allowed"),
         ({"learners": [-1]}, r"learners are \[-1\]; allowed"),
+        ({"learners": [2, 2]}, r"learners are \[2, 2\], days None; allowed is each learner once, days from 1"),
+        ({"days": 0}, "days 0; allowed is each learner once, days from 1"),
+        ({"threads": 0}, "threads is 0; allowed is 1 or more"),
         ({"seed": -1}, "seed is -1; allowed"),
     ],
 )

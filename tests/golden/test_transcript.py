@@ -55,7 +55,7 @@ def test_the_golden_day_is_decided_request_by_request_as_by_decide() -> None:
     _, tick = market.step(state, multipliers)
     left = state.left_micros.copy()
     for b in range(len(tick.requests.request)):
-        one = type(tick.requests)(*tick.requests[:2], *(column[b : b + 1] for column in tick.requests[2:]))
+        one = tick.requests.rows(slice(b, b + 1))
         predicted = type(tick.predicted)(*(rate[b : b + 1] for rate in tick.predicted))
         alone = decide(state.scenario.rules, state.advertisers, multipliers, left, one, predicted, 0)
         if not tick.slots.skipped[b]:

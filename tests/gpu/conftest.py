@@ -57,6 +57,9 @@ RULES = {
 }
 """Changes to the tiny scenario; between them every rule that an engine reads."""
 
+QUICK = ("vcg", "visits that mostly leave")
+"""The rule sets that are tried with interpreted kernels in every run."""
+
 
 class Followed:
     """Markets on a device beside the host's, under the same random multipliers; ``step`` compares a whole tick."""
@@ -131,4 +134,10 @@ def rule_sets():
 @pytest.fixture(params=list(RULES))
 def rules(request):
     """Each of the rule sets in turn."""
+    return RULES[request.param]
+
+
+@pytest.fixture(params=[name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in RULES])
+def interpreted_rules(request):
+    """Each of the rule sets in turn; interpreted kernels are slow, so few are for every run."""
     return RULES[request.param]

@@ -11,6 +11,7 @@ from tribid.gpu import bench
 from tribid.gpu.markets import DeviceMarkets
 
 
+@pytest.mark.slow
 def test_a_machine_without_a_gpu_gets_small_sizes_and_is_told_so(tmp_path, monkeypatch, capsys):
     file = tmp_path / "figures.json"
     monkeypatch.setattr(sys, "argv", ["bench", "--json", str(file), "--device", "cpu"])

@@ -14,6 +14,7 @@ WORLDS = {
     "state-blind feed by state": ("feed", {"world__traffic__requests": 2000}),
     "feed by cluster": ("feed", {"rules__segments": "cluster", "world__prediction__knows_state": True}),
     "one interest, sessions of one": ("tiny", {"world__users__interests": 1, "world__traffic__session_length": 1}),
+    "everybody is retrieved": ("tiny", {"world__retrieval": {"candidates": 5, "cells": 3}}),
     "extreme rates": ("tiny", {"world__rates__ctr": 0.9, "world__rates__ad_ctr_spread": 3.0}),
     "auctionnet": ("auctionnet", {"world__traffic__requests": 3000}),
     "auctionnet with a shared effect": ("auctionnet", {"world__traffic__requests": 900, "world__shared_effect": 0.3}),
@@ -62,5 +63,5 @@ def test_a_world_without_a_twin_is_named_with_what_is_allowed(device):
 
 def test_a_feed_with_retrieval_is_refused(device):
     scenario = load_scenario("tiny").with_changes(world__retrieval={"candidates": 2, "cells": 3})
-    with pytest.raises(ValueError, match="a device plays feeds without retrieval"):
+    with pytest.raises(ValueError, match="a device plays feeds where every advertiser is a candidate"):
         device_world(scenario, build_world(scenario), device)

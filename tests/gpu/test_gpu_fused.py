@@ -17,8 +17,8 @@ from tribid.gpu.bare import bare_reference, settle_bare
 FEW = {"world__traffic__requests": 75, "world__traffic__ticks": 3, "generated__budget_share": 0.03}
 
 
-def test_every_rule_settles_as_the_host_does(followed, rules):
-    markets = followed(fused.settle, **(FEW | rules))
+def test_every_rule_settles_as_the_host_does(followed, interpreted_rules):
+    markets = followed(fused.settle, **(FEW | interpreted_rules))
     for _ in range(2):
         markets.step(exact_sums=True)
 
@@ -64,6 +64,7 @@ def _places(score_, tie_, place_, tied_place_, LANES: tl.constexpr, SLOTS: tl.co
     tl.store(tied_place_ + row * LANES + lane, place)
 
 
+@pytest.mark.slow
 def test_places_are_the_ranks_and_equal_scores_are_noticed(device):
     rng, lanes, slots = np.random.default_rng(6), 8, 3
     bids = torch.tensor(rng.integers(0, 12, (200, lanes)))
@@ -85,7 +86,8 @@ def test_places_are_the_ranks_and_equal_scores_are_noticed(device):
 
 
 @pytest.mark.parametrize(
-    ("rows", "bidders", "slots", "requests"), [(1, 5, 2, 12), (4, 48, 3, 14), (4, 6, 2, 90), (8, 3, 4, 20)]
+    ("rows", "bidders", "slots", "requests"),
+    [(1, 5, 2, 12), (4, 48, 3, 14), pytest.param(4, 6, 2, 90, marks=pytest.mark.slow), (8, 3, 4, 20)],
 )
 def test_the_bare_auction_charges_as_gsp_does_and_never_above_a_budget(device, rows, bidders, slots, requests):
     rng = np.random.default_rng(rows)

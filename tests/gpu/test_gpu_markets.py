@@ -1,9 +1,15 @@
 """Markets in step on a device: days, observations, rewards and errors are those of the host's market."""
 
+import importlib.util
+import re
+import sys
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from tribid import gpu
 from tribid.envs import market
 from tribid.envs.action import to_action, to_multiplier
 from tribid.envs.observation import observe
@@ -13,6 +19,11 @@ from tribid.gpu import engine, markets, observation
 from tribid.gpu.markets import DeviceMarkets
 
 FEED = {"world__traffic__requests": 1500, "world__traffic__ticks": 10, "generated__count": 7}
+
+
+def slow_but(kept, name):
+    """One parameter of many: ``kept`` for every run, the others for the slow ones."""
+    return name if name == kept else pytest.param(name, marks=pytest.mark.slow)
 
 
 def assert_within_an_ulp(found, wanted):
@@ -51,27 +62,33 @@ def play_beside_the_host(scenario, device, days, **options):
         np.testing.assert_allclose(played.terminal_score.cpu().numpy(), final, rtol=1e-12)
 
 
-@pytest.mark.parametrize("part", sorted(REWARDS))
+@pytest.mark.parametrize("part", [slow_but("own", part) for part in sorted(REWARDS)])
 def test_days_are_the_hosts_under_every_reward(part, device):
     play_beside_the_host(load_scenario("tiny").with_changes(reward__part=part), device, days=2)
 
 
-@pytest.mark.parametrize("feedback", ["none", "win_lose", "price", "min_to_win"])
+FEEDBACKS = ("none", "win_lose", "price", "min_to_win")
+
+
+@pytest.mark.parametrize("feedback", [slow_but("min_to_win", name) for name in FEEDBACKS])
 def test_a_feed_by_state_is_the_hosts_under_every_feedback(feedback, device):
     play_beside_the_host(load_scenario("feed").with_changes(rules__feedback=feedback, **FEED), device, days=1)
 
 
+@pytest.mark.slow
 def test_an_auctionnet_day_is_the_hosts(device):
     scenario = load_scenario("auctionnet")
     changes = {"world__traffic__requests": 800, "world__traffic__ticks": 6}
     play_beside_the_host(scenario.with_changes(**changes), device, days=2)
 
 
+@pytest.mark.slow
 def test_a_tick_too_large_for_one_batch_is_cut_and_changes_nothing(device, monkeypatch):
     monkeypatch.setattr(markets, "_ELEMENTS", dict.fromkeys(("cpu", "cuda"), 2 * 7 * 13))
     play_beside_the_host(load_scenario("feed").with_changes(**FEED), device, days=1)
 
 
+@pytest.mark.slow
 def test_days_repeat_after_the_number_asked_for_and_not_without(device):
     def opening_states(days):
         played = DeviceMarkets("tiny", 1, device=device, days=days)
@@ -135,17 +152,84 @@ def test_a_step_before_any_reset_is_refused():
         played.step(torch.ones_like(played.state.multipliers))
 
 
-@pytest.mark.parametrize("wrong", [{"num_markets": 0}, {"num_markets": 1, "days": 0}, {"num_markets": 1, "seed": -1}])
-def test_wrong_numbers_are_refused(wrong):
-    with pytest.raises(ValueError, match="allowed"):
-        DeviceMarkets("tiny", device="cpu", **wrong)
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("num_markets", 0), ("num_markets", 2.0), ("num_markets", True), ("days", 0), ("days", 1.5), ("seed", -1),
+     ("seed", "3"), ("seed", 0.5), ("seed", 2**63)],
+)  # fmt: skip
+def test_wrong_numbers_are_refused(field, value):
+    told = rf"{field} is {re.escape(repr(value))}; allowed is a whole number from "
+    with pytest.raises(ValueError, match=told):
+        DeviceMarkets("tiny", device="cpu", **({"num_markets": 1} | {field: value}))
+
+
+def test_devices_that_are_not_there_are_refused(monkeypatch):
+    for name in ("tpu", "meta", ""):
+        with pytest.raises(ValueError, match=f"device is {name!r}; allowed is cpu, cuda or cuda:N"):
+            DeviceMarkets("tiny", 1, device=name)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match=r"device is 'cuda', but torch .* sees 0 CUDA.*allowed is cpu"):
+        DeviceMarkets("tiny", 1)
+
+
+@pytest.fixture
+def unfit():
+    """Markets that check at a day's end, as on a GPU, with one tick of unfit multipliers played."""
+    played = DeviceMarkets("tiny", 2, device="cpu")
+    played._checks_each_step = False
+    played.reset()
+    played.step(torch.full_like(played.state.multipliers, 9.0))
+    return played
+
+
+def test_unfit_multipliers_are_told_at_the_days_end_and_a_reset_goes_on(unfit):
+    ones = torch.ones_like(unfit.state.multipliers)
+    for _ in range(unfit.n_ticks - 2):
+        assert not unfit.step(ones).done
+    with pytest.raises(ValueError, match="0 to 8"):
+        unfit.step(ones)
+    assert unfit.terminal_score is None
+    with pytest.raises(ValueError, match="reset"):
+        unfit.step(ones)
+    unfit.reset()
+    assert (unfit.day, unfit.tick) == (1, 0) and not unfit.step(ones).done
+
+
+def test_unfit_multipliers_are_told_at_a_reset_and_not_of_the_next_day(unfit):
+    with pytest.raises(ValueError, match="0 to 8"):
+        unfit.reset()
+    unfit.reset()
+    ones = torch.ones_like(unfit.state.multipliers)
+    assert [unfit.step(ones).done for _ in range(unfit.n_ticks)][-1]
+
+
+def test_the_state_keeps_multipliers_of_its_own():
+    played = DeviceMarkets("tiny", 1, device="cpu")
+    played.reset()
+    given = torch.ones_like(played.state.multipliers)
+    played.step(given)
+    given.fill_(5.0)
+    assert bool((played.state.multipliers == 1.0).all())
 
 
 def test_engines_are_chosen_by_name():
-    with pytest.raises(ValueError, match="choose auto, eager or triton"):
+    with pytest.raises(ValueError, match="engine is 'numba'; allowed is auto, eager or triton"):
         DeviceMarkets("tiny", 1, device="cpu", engine="numba")
     law = DeviceMarkets("tiny", 1, device="cpu")._law
     assert engine.engine_for("auto", law, torch.device("cpu")) is engine.settle
+
+
+def test_auto_says_why_a_gpu_gets_the_eager_engine(monkeypatch):
+    law, cuda = DeviceMarkets("tiny", 1, device="cpu")._law, torch.device("cuda")
+    if importlib.util.find_spec("triton"):
+        with pytest.warns(RuntimeWarning, match=r"takes 'eager'.*rules.squash 0.5; allowed are 0, 1 and 2"):
+            assert engine.engine_for("auto", replace(law, squash=0.5), cuda) is engine.settle
+    monkeypatch.setitem(sys.modules, "tribid.gpu.fused", None)
+    monkeypatch.delattr(gpu, "fused", raising=False)
+    with pytest.warns(RuntimeWarning, match=r"takes 'eager'.*fused"):
+        assert engine.engine_for("auto", law, cuda) is engine.settle
+    with pytest.raises(ImportError):
+        engine.engine_for("triton", law, cuda)
 
 
 def test_triton_names_the_rule_that_it_does_not_serve(device):

@@ -24,7 +24,7 @@ def test_the_default_feed_settles_as_the_host_does(followed):
     assert bool((markets.left == 0).any()), "no budget ran out, so hard budgets were not tested"
 
 
-@pytest.mark.parametrize("block", [1, 2, 7, 1000])
+@pytest.mark.parametrize("block", [*(pytest.param(size, marks=pytest.mark.slow) for size in (1, 2, 7)), 1000])
 def test_the_size_of_a_block_changes_nothing(followed, block):
     play(followed(settle, options={"block": block}, **SCARCE))
 

@@ -169,6 +169,8 @@ def step_many(state: MarketState, multipliers: NDArray[np.float64], *, threads: 
     Each market's numbers are those that ``step`` gives it alone, whatever ``threads`` is: markets share nothing.
     """
     _check_running(state)
+    if threads < 1:
+        raise ValueError(f"threads is {threads}; allowed is 1 or more")
     return _settled(state, checked_multipliers(multipliers, state), new_slots(0, 1), threads, [])
 
 
