@@ -169,16 +169,11 @@ def test_a_bidder_on_the_device_does_what_it_does_on_the_host(name: str, segment
     ("change", "workers", "told"),
     [
         ({"learners": (7,)}, 1, "learners are"),
-        ({"mapping": "foo"}, 1, "foo"),
-        ({"rivals": ()}, 1, "rivals are empty"),
-        ({"warm_start": "foo"}, 1, "foo"),
         ({"scenario": TINY.with_changes(world__retrieval={"candidates": 2, "cells": 3})}, 1, "world.retrieval"),
         ({}, 0, "workers is 0; allowed is 1 or more"),
     ],
 )
-def test_a_run_that_cannot_be_leaves_no_file(
-    change: dict[str, Any], workers: int, told: str, tmp_path: Path
-) -> None:  # fmt: skip
+def test_a_run_that_cannot_be_leaves_no_file(change: dict[str, Any], workers: int, told: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=told):
         train_seeds(replace(QUICK, **change), [0], tmp_path / "run", workers=workers)
     assert not (tmp_path / "run").exists()

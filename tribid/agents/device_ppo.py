@@ -1,8 +1,8 @@
 """PPO that trains wholly on one torch device: markets, rivals, rollouts, normalisers and updates stay there.
 
 The network, the normalisers and the hyper-parameters are those that ``tribid.agents.training`` gives Stable-Baselines3.
-One rollout is one day of every market. While a day is played nothing is copied to the host; at its end one small tensor
-is, for the learning curve.
+One rollout is one day of every market. While a day is played nothing is copied to the host, unless the eager engine settles
+it (two flags per block of requests); at its end one small tensor is, for the learning curve.
 
 All policies play, and learn from, the same day: unlike the engine ``sb3``, where each learns in its turn against the
 others as they last stood, here all learn in the same update.
@@ -30,6 +30,8 @@ from tribid.gpu.markets import DeviceMarkets
 from tribid.gpu.observation import to_multiplier
 
 _CLIP_REWARD = 10.0
+_DRAWS_APART = 2**31
+"""Added to the seed for noise and shuffling, so that they are not the draws that the weights start from."""
 _TAUGHT_MARKET_DAYS = 24
 _MOST_TAUGHT_BATCHES, _LEAST_TAUGHT_BATCH = 108, 64
 
@@ -170,7 +172,7 @@ class DeviceClassroom:
         self._seen = self._markets.reset()
         ticks, markets = self._markets.n_ticks, self._markets.num_markets
         start = torch.Generator().manual_seed(plan.seed)
-        self._draws = torch.Generator(self.device).manual_seed(plan.seed)
+        self._draws = torch.Generator(self.device).manual_seed(plan.seed + _DRAWS_APART)
         space = self.roster.space
         self.pupils = {
             name: _Pupil(rows, ticks, markets, space, self.device, start) for name, rows in self.roster.rows.items()

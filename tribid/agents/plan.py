@@ -53,7 +53,9 @@ class TrainingPlan:
 
     def __post_init__(self) -> None:
         if self.engine not in ("auto", "sb3", "device"):
-            raise ValueError(f"no engine named {self.engine!r}; choose auto, sb3 or device")
+            raise ValueError(f"engine is {self.engine!r}; allowed is auto, sb3 or device")
+        if self.outcomes not in ("sampled", "expected"):
+            raise ValueError(f"outcomes is {self.outcomes!r}; allowed is sampled or expected")
         device, on_device = self.torch_device, self.on_device
         for name, low, high in (
             ("steps", 1, 10**12),

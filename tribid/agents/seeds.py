@@ -12,9 +12,8 @@ from multiprocessing.managers import SyncManager
 from pathlib import Path
 from typing import Any
 
-from tribid.agents.bidder import BidderSpace, policy_mapping
-from tribid.agents.plan import TrainingPlan
-from tribid.agents.rivals import rivals_in_turn
+from tribid.agents.plan import Roster, TrainingPlan
+from tribid.agents.registry import make_bidder
 from tribid.agents.training import train
 from tribid.envs.world import build_world
 from tribid.files import read_json, write_json
@@ -28,20 +27,16 @@ def train_seeds(
 ) -> bool:
     """Train ``plan`` once per seed into ``folder/seed-N`` and write ``folder/run.json``; True if all ran to their end.
 
-    On a GPU seeds train one after the other. Ctrl-C stops every training and leaves what each has learnt so far.
+    A plan that cannot be is refused (``ValueError``) before anything is written. On a GPU seeds train one after the other.
+    Ctrl-C stops every training and leaves what each has learnt so far.
     """
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds are {list(seeds)}; allowed is one or more, each once")
-    policy_mapping(plan.mapping, build_world(plan.scenario).advertisers)
-    bidders = [*plan.rivals, *([plan.warm_start] if plan.warm_start else [])]
-    rivals_in_turn(bidders, plan.scenario)
-    if plan.on_device:
-        from tribid.agents.device_bidders import device_bidder
-
-        for name in bidders:
-            device_bidder(name, BidderSpace.of(plan.scenario), plan.torch_device)
+    if workers < 1:
+        raise ValueError(f"workers is {workers}; allowed is 1 or more")
     for seed in seeds:
         replace(plan, seed=seed)
+    _check(plan)
     _begin_run(plan, seeds, folder)
     if workers == 1 or len(seeds) == 1 or plan.torch_device != "cpu":
         finished = [_train_one(replace(plan, seed=seed), folder, progress) for seed in seeds]
@@ -53,6 +48,23 @@ def train_seeds(
         told, stop = manager.Queue(), manager.Event()
         futures = [pool.submit(_train_telling, replace(plan, seed=seed), folder, told, stop) for seed in seeds]
         return _watch(futures, told, stop, progress)
+
+
+def _check(plan: TrainingPlan) -> None:
+    """Raise what the training would raise, before anything is written."""
+    space = Roster.of(plan).space
+    if plan.warm_start:
+        make_bidder(plan.warm_start, space)
+    if plan.on_device:
+        import torch  # here, so that a training on the CPU loads nothing of the device engine
+
+        from tribid.agents.device_bidders import device_bidder
+        from tribid.gpu.traffic import device_world
+
+        device = torch.device(plan.torch_device)
+        device_world(plan.scenario, build_world(plan.scenario), device)
+        for name in (*plan.rivals, *filter(None, [plan.warm_start])):
+            device_bidder(name, space, device)
 
 
 def _begin_run(plan: TrainingPlan, seeds: Sequence[int], folder: Path) -> None:

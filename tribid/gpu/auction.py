@@ -2,7 +2,8 @@
 
 The readable twin of ``tribid.auctions.kernels`` for a device that works on whole arrays. Shapes: ``X`` requests (any
 leading shape), ``N`` candidates, ``K`` slots. A score is ``float64(bid_micros) * weight``; every operation is a torch call
-of its own, so no device fuses a product into a sum.
+of its own, so no device fuses a product into a sum. Divide by tensors or by powers of two only: by another Python number
+a device may multiply with its reciprocal, which differs in the last bit.
 """
 
 from typing import NamedTuple

@@ -28,11 +28,13 @@ def settle_bare(
     """
     markets, requests, advertisers = pctr.shape
     slots = effects.shape[0]
-    bare_kernel[(markets,)](
-        pctr, bids, effects, left, revenue, requests,
-        N=advertisers, LANES=triton.next_power_of_2(advertisers), SLOTS=slots,
-        WIDE=triton.next_power_of_2(slots), ROWS=rows, num_warps=warps, enable_fp_fusion=False,
-    )  # fmt: skip
+    # Triton launches on the current GPU, which need not be the tensors'.
+    with torch.cuda.device_of(left):  # type: ignore[no-untyped-call]
+        bare_kernel[(markets,)](
+            pctr, bids, effects, left, revenue, requests,
+            N=advertisers, LANES=triton.next_power_of_2(advertisers), SLOTS=slots,
+            WIDE=triton.next_power_of_2(slots), ROWS=rows, num_warps=warps, enable_fp_fusion=False,
+        )  # fmt: skip
 
 
 def bare_reference(pctr: Tensor, bids: Tensor, effects: Tensor, left: Tensor, revenue: Tensor) -> None:

@@ -1,5 +1,6 @@
 """Which engine settles a tick: Triton's fused kernel, or eager torch."""
 
+import warnings
 from typing import Protocol
 
 import torch
@@ -25,19 +26,28 @@ class Engine(Protocol):
 def engine_for(name: str, law: Law, device: torch.device) -> Engine:
     """The engine of that name; "auto" is Triton on a CUDA device where the rules allow it and Triton is installed.
 
+    Where "auto" cannot have Triton on a CUDA device it warns (``RuntimeWarning``), says why, and takes "eager".
+
     Raises ``ValueError`` for an unknown name, and for "triton" with rules or a device that it does not serve.
     """
     if name not in ENGINES:
-        raise ValueError(f"no engine named {name!r}; choose {', '.join(ENGINES[:-1])} or {ENGINES[-1]}")
+        raise ValueError(f"engine is {name!r}; allowed is {', '.join(ENGINES[:-1])} or {ENGINES[-1]}")
     if name == "eager" or (name == "auto" and device.type != "cuda"):
         return settle
     try:
         from tribid.gpu import fused
-    except ImportError:
-        if name == "auto":
-            return settle
-        raise
+    except ImportError as error:
+        if name == "triton":
+            raise
+        return _eager_instead(str(error))
     reason = fused.why_not(law, device)
-    if reason and name == "triton":
+    if not reason:
+        return fused.settle
+    if name == "triton":
         raise ValueError(f"engine 'triton' {reason}; choose 'eager' or 'auto'")
-    return settle if reason else fused.settle
+    return _eager_instead(f"engine 'triton' {reason}")
+
+
+def _eager_instead(reason: str) -> Engine:
+    warnings.warn(f"engine 'auto' takes 'eager', which is slower: {reason}", RuntimeWarning, stacklevel=4)
+    return settle

@@ -46,19 +46,21 @@ def settle(
     counts = torch.stack(standing.counts)
     pages = new_pages(markets, requests if record else 0, law.slots, left.device)
     lanes = triton.next_power_of_2(advertisers)
-    settle_kernel[(markets,)](
-        batch.length, batch.seed, batch.day, batch.request, batch.segment, batch.session, batch.reserve_micros,
-        batch.pctr, batch.pcvr, batch.ctr, batch.cvr, multiplier, left, gone, counts, counts.stride(0),
-        law.bid_per_click, law.bid_per_pcvr, law.mean_pcvr, law.price_micros, law.opted_in.to(torch.uint8),
-        law.cap_micros, law.numbers,
-        pages.winner, pages.price_micros, pages.score, pages.exposed, pages.clicked, pages.converted,
-        pages.charge_micros, pages.runner_up, pages.runner_up_score, pages.relevance,
-        pages.left.view(torch.uint8), pages.skipped.view(torch.uint8),
-        requests, gone.shape[1], multiplier.shape[1],
-        N=advertisers, LANES=lanes, SLOTS=law.slots, MECHANISM=law.mechanism, STRATEGY=law.ocpc.strategy,
-        INDEX=law.ocpc.index, SQUASH=int(law.squash), PER_IMPRESSION=law.per_impression, EXPECTED=law.expected,
-        LEAVING=law.users_leave, RECORD=record,
-        num_warps=max(1, min(8, lanes // 64)), enable_fp_fusion=False,
-    )  # fmt: skip
+    # Triton launches on the current GPU, which need not be the tensors'.
+    with torch.cuda.device_of(left):  # type: ignore[no-untyped-call]
+        settle_kernel[(markets,)](
+            batch.length, batch.seed, batch.day, batch.request, batch.segment, batch.session, batch.reserve_micros,
+            batch.pctr, batch.pcvr, batch.ctr, batch.cvr, multiplier, left, gone, counts, counts.stride(0),
+            law.bid_per_click, law.bid_per_pcvr, law.mean_pcvr, law.price_micros, law.opted_in.to(torch.uint8),
+            law.cap_micros, law.numbers,
+            pages.winner, pages.price_micros, pages.score, pages.exposed, pages.clicked, pages.converted,
+            pages.charge_micros, pages.runner_up, pages.runner_up_score, pages.relevance,
+            pages.left.view(torch.uint8), pages.skipped.view(torch.uint8),
+            requests, gone.shape[1], multiplier.shape[1],
+            N=advertisers, LANES=lanes, SLOTS=law.slots, MECHANISM=law.mechanism, STRATEGY=law.ocpc.strategy,
+            INDEX=law.ocpc.index, SQUASH=int(law.squash), PER_IMPRESSION=law.per_impression, EXPECTED=law.expected,
+            LEAVING=law.users_leave, RECORD=record,
+            num_warps=max(1, min(8, lanes // 64)), enable_fp_fusion=False,
+        )  # fmt: skip
     after = Standing(left, gone.to(torch.bool), Counts(*counts.unbind(0)))
     return after, pages if record else None

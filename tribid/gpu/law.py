@@ -15,7 +15,7 @@ class Law:
     """One scenario's rules on one device.
 
     ``slot_effects`` float64 [K]; ``numbers`` float64 holds what a kernel reads as one array: bid range, alpha, the three of
-    leaving, the slot effects and a 0; ``leave_base``, ``leave_irrelevance`` and ``reference_ctr`` decide who ends a visit
+    leaving, the slot effects and a 0; ``leave_base`` and ``leave_irrelevance`` decide who ends a visit
     (``tribid.envs.settlement.Leaving``); the rest are the advertisers' terms, [N] (``tribid.envs.advertisers``).
     """
 
@@ -28,7 +28,6 @@ class Law:
     numbers: Tensor
     leave_base: float
     leave_irrelevance: float
-    reference_ctr: float
     bid_per_click: Tensor
     bid_per_pcvr: Tensor
     mean_pcvr: Tensor
@@ -66,6 +65,5 @@ def law_of(scenario: Scenario, advertisers: Advertisers, leaving: tuple[float, .
         numbers=torch.tensor(numbers, dtype=torch.float64, device=device),
         leave_base=float(leaving[0]),
         leave_irrelevance=float(leaving[1]),
-        reference_ctr=float(leaving[2]),
         **terms,
     )

@@ -1,14 +1,17 @@
 """Many markets in step on one device: arrays in, arrays out, nothing on the host but the clock."""
 
+from operator import index
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from tribid.envs.advertisers import Advertisers
 from tribid.envs.scenario import Scenario, load_scenario
 from tribid.envs.world import build_world
+from tribid.gpu.device import device_named
 from tribid.gpu.engine import engine_for
 from tribid.gpu.law import law_of
 from tribid.gpu.observation import Observer
@@ -46,7 +49,8 @@ class DeviceMarkets:
     the expected-value mode) agree to about 1e-12, observations and rewards to a unit in the last place of float32.
 
     On the CPU multipliers are checked at every step. On a CUDA device that would stop the queue, so they are checked at the
-    end of the day: a multiplier that is not finite or outside 0 to ``rules.max_multiplier`` then raises ``ValueError``.
+    end of the day, or at a reset before it: a multiplier that is not finite or outside 0 to ``rules.max_multiplier`` then
+    raises ``ValueError``. A day that ended so is over; ``reset`` opens the next one.
 
     ``advertisers``, ``n_ticks``, ``n_segments``, ``scenario``, ``device`` and ``num_markets`` say what is played; ``tick``
     counts the day's ticks; ``state`` holds money and ledgers.
@@ -62,14 +66,11 @@ class DeviceMarkets:
         days: int | None = None,
         engine: str = "auto",
     ) -> None:
-        if num_markets < 1 or (days is not None and days < 1):
-            raise ValueError(
-                f"num_markets is {num_markets}, days {days}; allowed are numbers from 1, and None for days"
-            )
-        if isinstance(seed, bool) or not 0 <= seed <= 2**63 - num_markets:
-            raise ValueError(f"seed is {seed!r}; allowed is a whole number from 0 to 2**63 - num_markets")
+        num_markets = _whole("num_markets", num_markets, 1, 2**31 - 1)
+        seed = _whole("seed", seed, 0, 2**63 - num_markets)
+        days = None if days is None else _whole("days", days, 1, 2**32)
         self.scenario = load_scenario(scenario)
-        self.num_markets, self.device = num_markets, torch.device(device)
+        self.num_markets, self.device = num_markets, device_named(device)
         world = build_world(self.scenario)
         self.advertisers: Advertisers = world.advertisers
         self.n_ticks, self.n_segments = world.n_ticks, world.n_segments
@@ -82,6 +83,7 @@ class DeviceMarkets:
         self._observer = Observer(self.scenario.rules, self._terms, self._plan.expected_share, self.n_segments)
         self._state = opened(self._terms, num_markets, self.n_segments)
         self._unfit = torch.zeros((), dtype=torch.bool, device=self.device)
+        self._checks_each_step = self.device.type == "cpu"
         self.terminal_observations: Tensor | None = None
         self.terminal_score: Tensor | None = None
 
@@ -106,13 +108,17 @@ class DeviceMarkets:
         return self._observer.size
 
     def reset(self) -> Tensor:
-        """Open the next day in every market: observations float32 [M, A, D]."""
+        """Open the next day in every market: observations float32 [M, A, D].
+
+        Raises ``ValueError``, once, where the day in play had unfit multipliers that were not told yet.
+        """
+        self._raise_if_unfit()
         self.terminal_observations = self.terminal_score = None
         return self._open()
 
     def step(self, multipliers: Tensor) -> Step:
         """Play one tick with these bid multipliers, float64 [M, A, S] on the device (0 stays out)."""
-        if self._next_day == 0:
+        if self._next_day == 0 or self._state.tick == self.n_ticks:
             raise ValueError("no day is open; reset the markets first")
         self._check(multipliers)
         before, standing = self._state, self._played(multipliers)
@@ -120,10 +126,11 @@ class DeviceMarkets:
         part, rules, share = self.scenario.reward, self.scenario.rules, float(self._plan.expected_share[before.tick])
         rewards = REWARDS[part.part](Payment(self._terms, part, rules.max_multiplier, share, before, after))
         self._state, done = after, after.tick == self.n_ticks
-        self.terminal_observations = self._observer(after) if done else None
-        self.terminal_score = self.score() if done else None
+        self.terminal_observations = self.terminal_score = None
         if done:
             self._raise_if_unfit()
+        self.terminal_observations = self._observer(after) if done else None
+        self.terminal_score = self.score() if done else None
         seen = self._open() if done else self._observer(after)
         return Step(seen, rewards.to(torch.float32), done)
 
@@ -156,14 +163,14 @@ class DeviceMarkets:
 
     def _check(self, multipliers: Tensor) -> None:
         shape, most = (self.num_markets, len(self.advertisers), self.n_segments), self.scenario.rules.max_multiplier
-        fits = multipliers.device.type == self.device.type and multipliers.dtype == torch.float64
+        fits = multipliers.device == self.device and multipliers.dtype == torch.float64
         if tuple(multipliers.shape) != shape or not fits:
             raise ValueError(
                 f"multipliers are {multipliers.dtype} of shape {tuple(multipliers.shape)} on {multipliers.device}; "
                 f"allowed is float64 of shape {shape} on {self.device}"
             )
         self._unfit = self._unfit | ~((multipliers >= 0.0) & (multipliers <= most)).all()
-        if self.device.type == "cpu":
+        if self._checks_each_step:
             self._raise_if_unfit()
 
     def _raise_if_unfit(self) -> None:
@@ -171,3 +178,14 @@ class DeviceMarkets:
             self._unfit = torch.zeros_like(self._unfit)
             most = self.scenario.rules.max_multiplier
             raise ValueError(f"some multipliers are not finite, or outside what is allowed: 0 to {most:g}")
+
+
+def _whole(name: str, value: object, low: int, high: int) -> int:
+    """The value as an int; NumPy's integers will do, fractions and truth values will not."""
+    try:
+        number = None if isinstance(value, bool | np.bool_) else index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = None
+    if number is None or not low <= number <= high:
+        raise ValueError(f"{name} is {value!r}; allowed is a whole number from {low} to {high}")
+    return int(number)

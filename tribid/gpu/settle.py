@@ -160,7 +160,7 @@ def _show(law: Law, rows: Batch, decided: _Decided, left: Tensor, served: Tensor
         here = shown[..., k]
         relevance = relevance + torch.where(here, effect[..., k] * click_rate[..., k], 0.0)
         seen = seen + torch.where(here, effect[..., k], 0.0)
-        short = effect[..., k] * (1.0 - click_rate[..., k] / law.reference_ctr).clamp(min=0.0)
+        short = effect[..., k] * (1.0 - click_rate[..., k] / law.numbers[4]).clamp(min=0.0)
         shortfall = shortfall + torch.where(here, short, 0.0)
     leaves = torch.zeros_like(served)
     if law.users_leave:

@@ -74,7 +74,7 @@ class State:
         return State(
             tick=self.tick + 1,
             left_micros=left_micros,
-            multipliers=multipliers,
+            multipliers=multipliers.clone(),
             recent=(ledger, *self.recent[: RECENT_TICKS - 1]),
             total=self.total + ledger,
         )

@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+import numpy as np
 import torch
 
 from tribid.envs.auctionnet import AuctionNet
@@ -29,10 +30,10 @@ class Source(Protocol):
 def device_world(scenario: Scenario, world: World, device: torch.device) -> Source:
     """The device's twin of a world, or the ``ValueError`` that names the kinds that have one."""
     if isinstance(world, Feed):
-        if world.config.retrieval is not None:
+        if world.candidates(np.zeros(1, np.int64)) is not None:
             raise ValueError(
-                f"world.retrieval is {world.config.retrieval!r}; a device plays feeds without retrieval, where every "
-                "advertiser is a candidate"
+                f"world.retrieval is {world.config.retrieval!r}; a device plays feeds where every advertiser is a "
+                "candidate: without retrieval, or with at least as many candidates as advertisers"
             )
         return DeviceFeed(world, device)
     if isinstance(world, AuctionNet):
