@@ -35,10 +35,10 @@ def flat_gsp(
     A bid is cut to the money left. Slot k's winner is clicked where ``draws[b, k] < slot_effects[k] * pctr`` and then
     pays the least micros that keep its slot. Ties go to the lower index. ``ValueError`` names a malformed field.
 
-    Of two that bid 10 and 4 with equal click rates the first pays 4 a click, until its 6 are spent:
+    The first bids 10 but has 6; it pays 4 for its click and then bids the 2 that are left, which the other pays for its own:
 
     >>> flat_gsp([10, 4], [[0.5, 0.5]] * 3, [1.0], [[0.1], [0.9], [0.1]], [6, 9]).left_micros
-    array([0, 9])
+    array([2, 7])
     """
     bids = checked_micros("bid_micros", bid_micros)
     if bids.ndim != 1 or bids.size == 0:
