@@ -118,7 +118,7 @@ def uniforms(seed: int, stream: Stream, day: int = 0, request: ArrayLike = 0, ad
     """
     request_, ad_ = np.broadcast_arrays(np.asarray(request, np.int64), np.asarray(ad, np.int64))
     out = np.empty((request_.size, 4))
-    _fill(np.uint64(seed), int(stream), day, request_.ravel(), ad_.ravel(), out)
+    _fill(np.uint64(seed), int(stream), day, request_.flatten(), ad_.flatten(), out)
     return out.reshape(*request_.shape, 4)
 
 

@@ -52,7 +52,9 @@ def places_of(advertisers: Advertisers, who: NDArray[np.int32] = EVERYBODY) -> P
 
 def multipliers_on(places: Places, multiplier: NDArray[np.float64]) -> NDArray[np.float64]:
     """Multipliers [..., S, A] where their advertisers stand, [..., S, G, N]."""
-    return multiplier[..., places.who] if len(places.who) else np.ascontiguousarray(multiplier)[..., None, :]
+    if len(places.who):
+        return np.ascontiguousarray(multiplier[..., places.who])
+    return np.ascontiguousarray(multiplier)[..., None, :]
 
 
 def places_of_requests(advertisers: Advertisers, requests: Requests) -> tuple[Places, NDArray[np.int64]]:
