@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tribid.auctions.bids import checked_micros, checked_reals
 from tribid.auctions.kernels import gsp_price, select_tied
-from tribid.auctions.ranking import CHUNK, LANES, NARROW, fold_products, rank_narrow
+from tribid.auctions.ranking import CHUNK, LANES, NARROW, best_cells, fold_products, key_mask, rank_narrow
 
 _ROWS = 64
 _WIDE_ROWS = 32
@@ -96,22 +96,12 @@ def pop_products(
     flat = cell.reshape((cell.shape[0], cell.shape[1] * LANES))
     scratch = np.empty(LANES)
     bits = scratch.view(np.int64)
-    cells, places, n = flat.shape[1], top.shape[1], pctr.shape[1]
-    mask = np.int64(1)
-    while mask < cells:
-        mask += mask
-    mask -= np.int64(1)
+    places, n, mask = top.shape[1], pctr.shape[1], key_mask(flat.shape[1])
     keep = ~mask
     for r in range(rows):
         clear[r] = True
     for k in range(places + 1):
-        for r in range(rows):
-            most = np.int64(0)
-            for c in range(cells):
-                most = max(most, flat[r, c])
-            if k > 0:
-                clear[r] &= ((most & keep) != (best[r] & keep)) | (most <= mask)
-            best[r] = most
+        best_cells(flat, rows, k, mask, best, clear)
         if k == places:
             return
         for r in range(rows):

@@ -31,7 +31,8 @@ def padded(candidates: int) -> int:
 
 
 @njit(cache=True, error_model="numpy")
-def _key_mask(cells: Any) -> Any:
+def key_mask(cells: Any) -> Any:
+    """The lowest bits that number this many cells."""
     mask = np.int64(1)
     while mask < cells:
         mask += mask
@@ -43,7 +44,7 @@ def fold_scores(score: Any, rows: Any, cell: Any) -> None:
     """Cells of scores [R, P] (P padded, -1.0 or less where nobody takes part) into ``cell`` [R, P / 64, 8] int64."""
     largest, lanes = cell.view(np.float64), cell.shape[2]
     flat = cell.reshape((cell.shape[0], cell.shape[1] * LANES))
-    keep = ~_key_mask(flat.shape[1])
+    keep = ~key_mask(flat.shape[1])
     for r in range(rows):
         for c in range(cell.shape[1]):
             for lane in range(lanes):
@@ -64,6 +65,18 @@ def fold_scores(score: Any, rows: Any, cell: Any) -> None:
 
 
 @njit(cache=True, error_model="numpy")
+def best_cells(flat: Any, rows: Any, k: Any, mask: Any, best: Any, clear: Any) -> None:
+    """The largest cell of each row into ``best`` [R]; ``clear`` falls where it may equal the one before (k > 0)."""
+    for r in range(rows):
+        most = np.int64(0)
+        for c in range(flat.shape[1]):
+            most = max(most, flat[r, c])
+        if k > 0:
+            clear[r] &= ((most & ~mask) != (best[r] & ~mask)) | (most <= mask)
+        best[r] = most
+
+
+@njit(cache=True, error_model="numpy")
 def pop_cells(score: Any, rows: Any, cell: Any, best: Any, top: Any, clear: Any) -> None:
     """The best candidates of each row, best first, into ``top`` [R, K + 1] (-1 where nobody is left).
 
@@ -72,19 +85,12 @@ def pop_cells(score: Any, rows: Any, cell: Any, best: Any, top: Any, clear: Any)
     """
     flat = cell.reshape((cell.shape[0], cell.shape[1] * LANES))
     bits = score.view(np.int64)
-    cells, places = flat.shape[1], top.shape[1]
-    mask = _key_mask(cells)
+    places, mask = top.shape[1], key_mask(flat.shape[1])
     keep = ~mask
     for r in range(rows):
         clear[r] = True
     for k in range(places + 1):
-        for r in range(rows):
-            most = np.int64(0)
-            for c in range(cells):
-                most = max(most, flat[r, c])
-            if k > 0:
-                clear[r] &= ((most & keep) != (best[r] & keep)) | (most <= mask)
-            best[r] = most
+        best_cells(flat, rows, k, mask, best, clear)
         if k == places:
             return
         for r in range(rows):
@@ -111,7 +117,7 @@ def _insert_columns(score: Any, rows: Any, candidates: Any, carried: Any, best: 
     a sorted hand: a maximum and a minimum per place, R rows side by side.
     """
     bits, key = score.view(np.int64), carried.view(np.int64)
-    mask = _key_mask(candidates)
+    mask = key_mask(candidates)
     for k in range(best.shape[0]):
         for r in range(rows):
             best[k, r] = 0.0
@@ -132,7 +138,7 @@ def _insert_columns_of_three_slots(score: Any, rows: Any, candidates: Any, carri
     The places lie a constant 64 apart in one array, so that the compiler sees that they do not overlap.
     """
     bits, key, held = score.view(np.int64), carried.view(np.int64), best.reshape(best.size)
-    mask = _key_mask(candidates)
+    mask = key_mask(candidates)
     for r in range(held.shape[0]):
         held[r] = 0.0
     for i in range(candidates):
@@ -154,7 +160,7 @@ def _insert_columns_of_three_slots(score: Any, rows: Any, candidates: Any, carri
 @njit(cache=True, error_model="numpy")
 def _read_places(rows: Any, candidates: Any, best: Any, top: Any, clear: Any) -> None:
     bits = best.view(np.int64)
-    mask = _key_mask(candidates)
+    mask = key_mask(candidates)
     keep = ~mask
     for r in range(rows):
         clear[r] = True
@@ -192,7 +198,7 @@ def fold_products(pctr: Any, first: Any, rows: Any, bid: Any, cell: Any) -> None
     """
     largest, lanes, n = cell.view(np.float64), cell.shape[2], pctr.shape[1]
     flat = cell.reshape((cell.shape[0], cell.shape[1] * LANES))
-    keep, chunks = ~_key_mask(flat.shape[1]), cell.shape[1]
+    keep, chunks = ~key_mask(flat.shape[1]), cell.shape[1]
     for r in range(rows):
         whole = chunks if first + r + 1 < pctr.shape[0] else n // CHUNK
         for c in range(whole):
