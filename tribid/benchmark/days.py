@@ -1,12 +1,13 @@
 """Whole days of 48 advertisers and about 500,000 impressions, each in a process of its own."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from tribid.benchmark import fresh
+from tribid.benchmark.clock import interleaved, ratios
 from tribid.benchmark.figure import Figure, duration, plain
 from tribid.envs import market
 from tribid.envs.observation import observe
@@ -72,3 +73,25 @@ def day_figures(*, quick: bool, repetitions: int) -> Iterator[Figure]:
             f"day_{rules}_memory", "  peak memory of its process", "MB", [found["peak_mb"]], better="lower",
             group="days",
         )  # fmt: skip
+    for rules in ("feed_without_ocpc", "feed"):
+        idle, busy = (_ticks_of(scenario_of(rules, size), bidding) for bidding in (8, 48))
+        few = _ticks_of(scenario_of(rules, size).with_changes(generated__count=8), 8)
+        taken = interleaved([idle, busy, few], repetitions)
+        more: dict[str, Any] = {"better": "lower", "group": "days", "note": "in turn"}
+        words = f"40 of 48 advertisers without a bid, {RULES[rules]}"
+        yield plain(f"idle_over_busy_{rules}", f"{words}, over all bidding", "x", ratios(*taken[:2]), **more)
+        yield plain(f"idle_over_few_{rules}", f"{words}, over 8 advertisers", "x", ratios(taken[0], taken[2]), **more)
+
+
+def _ticks_of(scenario: Scenario, bidding: int) -> Callable[[], None]:
+    """Four ticks in which only so many advertisers bid."""
+    start = market.reset_many(scenario, [0], [0])
+    chosen = np.where(np.arange(start.multipliers.shape[1]) < bidding, MULTIPLIER, 0.0)[None, :, None]
+    chosen = np.broadcast_to(chosen, start.multipliers.shape)
+
+    def play() -> None:
+        state = start
+        for _ in range(4):
+            state = market.step_many(state, chosen)
+
+    return play

@@ -69,10 +69,13 @@ REQUIREMENTS: tuple[Requirement, ...] = (
     _one(
         "memory of a streaming day of 10^7 impressions beyond one of 10^6", "50 MB", "stream_memory_more", "at most", 50.0
     ),
-    _one(
-        "two threads over two markets, feed without OCPC", "1.8 x", "threads_2_feed_without_ocpc", "at least", 1.8
+    *(
+        _one(f"{what}, {RULES[rules]}", "1.8 x", f"{figure}_{rules}", "at least", 1.8)
+        for what, figure in (
+            ("two threads over two markets", "threads_2_days"), ("the same in lock step, tick by tick", "threads_2"),
+        )
+        for rules in ("feed_without_ocpc", "auctionnet")
     ),
-    _one("two threads over two markets, AuctionNet's rules", "1.8 x", "threads_2_auctionnet", "at least", 1.8),
     _one("GPU, bare auction, 48 candidates", "1 billion impressions/s", "gpu_bare_48", "at least", 1e9),
     _one("import tribid", "0.4 s", "import_seconds", "at most", 0.4),
     _one("torch imported with it", "no", "import_torch", "at most", 0.0),

@@ -100,6 +100,7 @@ class Desk(NamedTuple):
     picks: NDArray[np.int64]
     line: NDArray[np.float64]
     floor: NDArray[np.float64]
+    live: NDArray[np.int64]
 
 
 def new_desk(candidates: int, slots: int) -> Desk:
@@ -112,7 +113,7 @@ def new_desk(candidates: int, slots: int) -> Desk:
         tied_top=np.zeros(k + 1, np.int64), tied_score=np.zeros(k + 1),
         cell=np.zeros((r, p // CHUNK, LANES), np.int64), best=np.zeros(r, np.int64), carried=np.zeros(r),
         places=np.zeros((k + 2, r)), clear=np.zeros(r, np.bool_), picks=np.full((r, k), -1, np.int64),
-        line=np.zeros((5, r)), floor=np.zeros(r),
+        line=np.zeros((5, r)), floor=np.zeros(r), live=np.zeros(p, np.int64),
     )  # fmt: skip
 
 
@@ -166,44 +167,57 @@ def _ocpc_block(
     law: Law, places: Places, cap: Any, shelf: Any, pctr: Any, pcvr: Any, at: Any, count: Any, n: Any, desk: Desk,
     tile: OcpcTile,
 ) -> None:  # fmt: skip
-    """Turn the block on its side, adjust its bids, and turn them back."""
-    bids, asked, weight = desk.bids, desk.asked, desk.weight
+    """Turn the block on its side, adjust its bids, and turn them back.
+
+    Candidates that bid in none of its requests (exhausted, staying out, below the reserve) are left out: they pick, price
+    and sum to nothing.
+    """
+    bids, asked, weight, live, picks = desk.bids, desk.asked, desk.weight, desk.live, desk.picks
     is_pctr = (law.squash == 1.0) & (not law.per_impression) & (law.ocpc_index == INDEX_SIGMA)
     own_bids, own_weight, own_pctr, own_pcvr = tile.bids, tile.weight, tile.pctr, tile.pcvr
+    own = 0
     for i in range(n):
+        if desk.column[i] > 0.0:
+            live[own] = i
+            own += 1
+    for j in range(own):
+        i = live[j]
         for r in range(count):
-            own_bids[i, r], own_weight[i, r] = bids[r, i], weight[r, i]
+            own_bids[j, r], own_weight[j, r] = bids[r, i], weight[r, i]
         for r in range(count):
-            own_pcvr[i, r] = pcvr[at[r], i]
+            own_pcvr[j, r] = pcvr[at[r], i]
         if not is_pctr:
             for r in range(count):
-                own_pctr[i, r] = pctr[at[r], i]
+                own_pctr[j, r] = pctr[at[r], i]
     for r in range(count):
         for i in range(n):
             asked[r, i] = bids[r, i]
-    _fill_terms(tile.mean_pcvr, places.mean_pcvr, shelf, count, n)
-    _fill_terms(tile.value, places.value, shelf, count, n)
-    _fill_terms(tile.opted, places.opted, shelf, count, n)
-    _fill_terms(tile.cap, cap, shelf, count, n)
+    _fill_terms(tile.mean_pcvr, places.mean_pcvr, shelf, count, live, own)
+    _fill_terms(tile.value, places.value, shelf, count, live, own)
+    _fill_terms(tile.opted, places.opted, shelf, count, live, own)
+    _fill_terms(tile.cap, cap, shelf, count, live, own)
     ocpc_block(
-        law.strategy, law.ocpc_index, law.bid_range, law.alpha, n, count, desk.floor, is_pctr, tile, desk.line, desk.picks
-    )  # fmt: skip
+        law.strategy, law.ocpc_index, law.bid_range, law.alpha, own, count, desk.floor, is_pctr, tile, desk.line, picks
+    )
     for r in range(count):
-        for i in range(n):
-            bids[r, i] = own_bids[i, r]
+        for j in range(own):
+            bids[r, live[j]] = own_bids[j, r]
+        if law.strategy == OCPC_GREEDY:
+            for k in range(picks.shape[1]):
+                picks[r, k] = live[picks[r, k]] if picks[r, k] >= 0 else -1
 
 
 @njit(cache=True, error_model="numpy")
-def _fill_terms(tile: Any, term: Any, shelf: Any, count: Any, n: Any) -> None:
+def _fill_terms(tile: Any, term: Any, shelf: Any, count: Any, live: Any, own: Any) -> None:
     if term.shape[0] == 1:
-        for i in range(n):
-            same = term[0, i]
+        for j in range(own):
+            same = term[0, live[j]]
             for r in range(tile.shape[1]):
-                tile[i, r] = same
+                tile[j, r] = same
     else:
         for r in range(count):
-            for i in range(n):
-                tile[i, r] = term[shelf[r], i]
+            for j in range(own):
+                tile[j, r] = term[shelf[r], live[j]]
 
 
 @njit(cache=True, error_model="numpy")

@@ -6,9 +6,10 @@ capped at what its advertiser has left when its request comes, so a charge alway
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from itertools import pairwise
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -207,11 +208,14 @@ def _settled(
         _settle(state, own_days[part], sides[part], flat_left[part], counted, pages, tables)
 
     parts = min(threads, len(own_days))
-    if parts == 1:
-        settle(0, len(own_days))
-    else:
-        edges = [len(own_days) * k // parts for k in range(parts + 1)]
-        list(_pool(threads).map(settle, edges[:-1], edges[1:]))
+    edges = [len(own_days) * k // parts for k in range(parts + 1)]
+    others = [_pool(parts - 1).submit(settle, *part) for part in pairwise(edges[1:])]
+    try:
+        settle(*edges[:2])  # this thread's own part: one less to be woken up
+    finally:
+        wait(others)
+    for other in others:
+        other.result()
     ledger = Ledger(counts, state.left_micros - left)
     return replace(
         state,
