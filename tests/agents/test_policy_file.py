@@ -64,7 +64,7 @@ def test_a_loaded_policy_answers_as_the_saved_one_to_the_bit(
     save_policy(policy, tmp_path / "p.safetensors", name="p", scenario=TINY)
     loaded = load_policy(tmp_path / "p.safetensors", space=space)
     seen = random_observations(space, 500)
-    assert loaded.act(seen).tobytes() == policy.act(seen).tobytes()
+    assert loaded.predict(seen)[0].tobytes() == policy.predict(seen)[0].tobytes()
     assert loaded.space == space
 
 
@@ -81,7 +81,7 @@ def test_the_card_says_what_the_policy_is(saved: Path) -> None:
     assert card.scenario.hash == TINY.hash
     assert (card.training.algorithm, card.training.seed, card.training.steps) == ("ppo", 3, 1000)
     assert [f.name for f in card.observation] == [f.name for f in fields(1)]
-    assert card.layers == (36, 8, 8, 1)
+    assert (card.network.kind, card.network.layers) == ("mlp", (36, 8, 8, 1))
     assert card.max_multiplier == 8.0
 
 
@@ -161,8 +161,8 @@ def test_a_number_that_is_not_finite_is_refused(saved: Path, name: str, bad: flo
         (lambda t: t.pop("layer1.bias"), "tensor 'layer1.bias' is missing"),
         (lambda t: t.pop("probe.action"), "tensor 'probe.action' is missing"),
         (lambda t: t["normaliser.std"].__setitem__(0, 0.0), "std"),
-        (lambda t: t["layer0.weight"].__setitem__((0, 0), 5.0), "probe 0 gives the action"),
-        (lambda t: t["probe.action"].__setitem__((9, 0), 0.1), "probe 9 gives the action"),
+        (lambda t: t["layer0.weight"].__setitem__((0, 0), 5.0), "probe 0 of tick 0 gives the action"),
+        (lambda t: t["probe.action"].__setitem__((1, 9, 0), 0.1), "probe 9 of tick 1 gives the action"),
     ],
 )
 def test_tensors_that_are_not_the_cards_are_refused(saved: Path, change: Any, message: str) -> None:
@@ -189,8 +189,7 @@ def test_a_last_bit_of_a_weight_is_noticed_by_the_probes_even_with_a_forged_card
 
 
 REQUIRED = [
-    "name", "tribid_version", "scenario", "observation", "segments", "max_multiplier", "ticks", "layers", "activation",
-    "output", "observation_clip", "weights_sha256",
+    "name", "tribid_version", "scenario", "observation", "segments", "max_multiplier", "ticks", "network", "weights_sha256",
 ]  # fmt: skip
 
 
@@ -204,11 +203,11 @@ def test_a_card_without_a_field_is_refused(saved: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("format", "pickle"), ("version", 2), ("version", "1"), ("name", ""), ("name", "x" * 81), ("segments", 0),
-        ("segments", "1"), ("segments", 1.5), ("max_multiplier", 1.0), ("max_multiplier", "8"), ("layers", [36]),
-        ("layers", [36, 8, -1, 1]), ("layers", [36, 8, 8.5, 1]), ("layers", [36, 10**9, 1]), ("layers", "36"),
-        ("layers", [4096, 4096, 4096]), ("activation", "__import__('os')"), ("output", None), ("observation", []),
-        ("observation_clip", 0), ("weights_sha256", "../x"), ("training", {"seed": -1}), ("training", {"code": "x"}),
+        ("format", "pickle"), ("version", 1), ("version", "2"), ("name", ""), ("name", "x" * 81), ("segments", 0),
+        ("segments", "1"), ("segments", 1.5), ("max_multiplier", 1.0), ("max_multiplier", "8"),
+        ("network", None),
+        ("network", {"kind": "pickle"}), ("observation", []), ("weights_sha256", "../x"), ("training", {"seed": -1}),
+        ("training", {"code": "x"}),
         ("scenario", {"name": "tiny", "hash": "x"}), ("path", "/etc/passwd"), ("ticks", True),
     ],
 )  # fmt: skip
@@ -216,6 +215,21 @@ def test_a_card_with_a_bad_field_is_refused(saved: Path, name: str, value: Any) 
     change_card(saved, lambda card: card.update({name: value}))
     with pytest.raises(ValueError, match=name):
         load_policy(saved)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("layers", [36]), ("layers", [36, 8, -1, 1]), ("layers", [36, 8, 8.5, 1]), ("layers", [36, 10**9, 1]),
+        ("layers", "36"), ("layers", [4096, 4096, 4096]), ("activation", "__import__('os')"), ("output", None),
+        ("observation_clip", 0), ("kind", "pickle"), ("path", "/etc/passwd"),
+    ],
+)  # fmt: skip
+def test_a_network_with_a_bad_field_is_refused(saved: Path, name: str, value: Any) -> None:
+    change_card(saved, lambda card: card["network"].update({name: value}))
+    with pytest.raises(ValueError, match=f"network.*{name}"):
+        load_policy(saved)
+    change_card(saved, lambda card: card["network"].pop(name, None))
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"\xff", b"[]", b'"x"', b"[" * 200_000, b'{"version": NaN}', b"x" * 2**21])
@@ -292,7 +306,7 @@ def test_nothing_that_loads_policies_imports_a_training_library_or_pickle() -> N
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
     folder = Path(policy_file.__file__).parent
-    for path in folder.glob("*.py"):
+    for path in folder.rglob("*.py"):
         if path.name != "training.py":
             assert "import pickle" not in path.read_text()
 
@@ -320,7 +334,7 @@ def test_a_lineup_comes_back_whatever_the_policies_are_called(tmp_path: Path) ->
     loaded, drivers = load_lineup(folder, space=SPACE)
     assert drivers == mapping
     seen = random_observations(SPACE, 3)
-    assert all((loaded[name].act(seen) == policies[name].act(seen)).all() for name in policies)
+    assert all((loaded[name].predict(seen)[0] == policies[name].predict(seen)[0]).all() for name in policies)
     assert set(load_policies(folder)) == set(policies)
 
 

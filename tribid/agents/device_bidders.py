@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from tribid.agents.bidder import BidderSpace
-from tribid.agents.network import MlpPolicy
+from tribid.agents.networks.mlp import MlpPolicy
 from tribid.agents.pacing import _LEAST, _MOST, DualPacing
 from tribid.agents.pid import _ERROR_BOUND, _LEAST_SHARE, PHI_BOUNDS, Pid
 from tribid.agents.registry import make_bidder

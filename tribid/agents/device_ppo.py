@@ -21,7 +21,7 @@ from torch.nn.functional import mse_loss
 
 from tribid.agents.bidder import BidderSpace
 from tribid.agents.device_bidders import DeviceBidder, device_bidder
-from tribid.agents.network import MlpPolicy
+from tribid.agents.networks.mlp import MlpPolicy
 from tribid.agents.plan import Roster, TrainingPlan
 from tribid.agents.ppo import ActorCritic, PpoRule, Rollout, RunningMoments, advantages_of, ppo_update
 from tribid.agents.training import CLIP_OBSERVATION, GAMMA, LEARNING_RATE, Progress, falling

@@ -1,20 +1,21 @@
 """What a policy file says of itself: the JSON card beside the weights, validated field by field."""
 
 import json
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from tribid.agents.networks.mlp import MlpCard
 from tribid.envs.observation import fields
 
-FORMAT_VERSION = 1
 MAX_CARD_BYTES = 1 << 20
 
 Name = Annotated[str, Field(min_length=1, max_length=80)]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
-Width = Annotated[int, Field(ge=1, le=4096)]
+
+Network = MlpCard
+"""The kinds of networks that a policy file may hold, told apart by ``kind``."""
 
 
 class _Part(BaseModel):
@@ -49,13 +50,13 @@ class Training(_Part):
 class PolicyCard(_Part):
     """Everything about a policy but its numbers.
 
-    ``layers`` are the network's sizes from the observation to the actions; ``segments``, ``max_multiplier`` and
-    ``ticks`` those of the scenario: the action map is ``tribid.envs.action`` with that cap. ``weights_sha256`` names
-    the bytes of the safetensors file, so that a card never goes with other weights.
+    ``network`` describes the kind of network and its sizes; ``segments``, ``max_multiplier`` and ``ticks`` those of the
+    scenario: the action map is ``tribid.envs.action`` with that cap. ``weights_sha256`` names the bytes of the safetensors
+    file, so that a card never goes with other weights.
     """
 
     format: Literal["tribid-policy"] = "tribid-policy"
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     name: Name
     tribid_version: Name
     scenario: TrainedIn
@@ -64,19 +65,8 @@ class PolicyCard(_Part):
     segments: int = Field(ge=1, le=64)
     max_multiplier: float = Field(gt=1, le=1e4, allow_inf_nan=False)
     ticks: int = Field(ge=1, le=10_000)
-    layers: tuple[Width, ...] = Field(min_length=2, max_length=16)
-    activation: Literal["tanh", "relu"]
-    output: Literal["tanh", "clip"]
-    observation_clip: float = Field(gt=0, le=1e6, allow_inf_nan=False)
+    network: Network
     weights_sha256: str = Field(pattern="^[0-9a-f]{64}$")
-
-    @field_validator("layers")
-    @classmethod
-    def _not_too_many(cls, layers: tuple[int, ...]) -> tuple[int, ...]:
-        weights = sum(a * b for a, b in pairwise(layers))
-        if weights > 1 << 23:
-            raise ValueError(f"layers make {weights} weights; allowed are {1 << 23}")
-        return layers
 
     def check_observation(self, source: str) -> None:
         """Raise ``ValueError`` where the running code's observation is not the one of the training."""

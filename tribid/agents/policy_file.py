@@ -21,7 +21,7 @@ from safetensors.numpy import save as save_tensors
 
 from tribid import __version__
 from tribid.agents.bidder import BidderSpace
-from tribid.agents.network import MlpPolicy
+from tribid.agents.networks.card import ServedPolicy
 from tribid.agents.policy_card import ObservedField, PolicyCard, TrainedIn, Training, read_card, read_json
 from tribid.envs.chance import Stream, uniforms
 from tribid.envs.observation import bounds, fields
@@ -31,13 +31,14 @@ from tribid.files import write_atomically, write_json
 MAX_FILE_BYTES = 64 << 20
 MAX_HEADER_BYTES = 1 << 20
 PROBES = 64
+PROBE_TICKS = 3
 LINEUP_FILE = "lineup.json"
 
 _STEM = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 
 def save_policy(
-    policy: MlpPolicy, path: str | Path, *, name: str, scenario: Scenario, training: Mapping[str, Any] | None = None
+    policy: ServedPolicy, path: str | Path, *, name: str, scenario: Scenario, training: Mapping[str, Any] | None = None
 ) -> PolicyCard:
     """Write ``path`` (ending in .safetensors) and its card, ``.json`` instead; each is whole or not there at all.
 
@@ -46,7 +47,7 @@ def save_policy(
     """
     target = _weights_path(path)
     probe = probe_observations(policy.space)
-    tensors = _tensors(policy) | {"probe.observation": probe, "probe.action": policy.act(probe)}
+    tensors = policy.tensors() | {"probe.observation": probe, "probe.action": _probed(policy, probe)}
     data = save_tensors({key: np.ascontiguousarray(value) for key, value in tensors.items()})
     space = policy.space
     card = PolicyCard(
@@ -60,10 +61,7 @@ def save_policy(
         segments=space.segments,
         max_multiplier=float(space.max_multiplier),
         ticks=space.n_ticks,
-        layers=policy.sizes,
-        activation=policy.activation,  # type: ignore[arg-type]
-        output=policy.output,  # type: ignore[arg-type]
-        observation_clip=float(policy.clip),
+        network=policy.card(),  # type: ignore[arg-type]
         weights_sha256=hashlib.sha256(data).hexdigest(),
     )
     write_atomically(target, data)
@@ -71,7 +69,7 @@ def save_policy(
     return card
 
 
-def load_policy(path: str | Path, *, space: BidderSpace | None = None) -> MlpPolicy:
+def load_policy(path: str | Path, *, space: BidderSpace | None = None) -> ServedPolicy:
     """The policy in ``path`` (ending in .safetensors, its card beside it).
 
     With ``space`` (of the scenario that it will act in) a policy of other segments or another cap is refused.
@@ -95,7 +93,7 @@ def load_policy(path: str | Path, *, space: BidderSpace | None = None) -> MlpPol
 
 
 def save_lineup(
-    policies: Mapping[str, MlpPolicy],
+    policies: Mapping[str, ServedPolicy],
     mapping: Mapping[str, str],
     folder: str | Path,
     *,
@@ -115,7 +113,9 @@ def save_lineup(
     write_json(home / LINEUP_FILE, content)
 
 
-def load_lineup(folder: str | Path, *, space: BidderSpace | None = None) -> tuple[dict[str, MlpPolicy], dict[str, str]]:
+def load_lineup(
+    folder: str | Path, *, space: BidderSpace | None = None
+) -> tuple[dict[str, ServedPolicy], dict[str, str]]:
     """The policies of a folder by name, and the policy's name for each advertiser that has one."""
     path = Path(folder) / LINEUP_FILE
     content = read_json(path)
@@ -134,7 +134,7 @@ def load_lineup(folder: str | Path, *, space: BidderSpace | None = None) -> tupl
     return {name: load_policy(home / f"{stem}.safetensors", space=space) for name, stem in stems.items()}, mapping
 
 
-def load_policies(folder: str | Path, *, space: BidderSpace | None = None) -> dict[str, MlpPolicy]:
+def load_policies(folder: str | Path, *, space: BidderSpace | None = None) -> dict[str, ServedPolicy]:
     """The policies of a folder by name; see ``load_lineup``."""
     return load_lineup(folder, space=space)[0]
 
@@ -160,20 +160,22 @@ def _weights_path(path: str | Path) -> Path:
     return target
 
 
-def _tensors(policy: MlpPolicy) -> dict[str, NDArray[np.float32]]:
-    tensors = {"normaliser.mean": policy.mean, "normaliser.std": policy.std}
-    for i, (weight, bias) in enumerate(zip(policy.weights, policy.biases, strict=True)):
-        tensors |= {f"layer{i}.weight": weight, f"layer{i}.bias": bias}
-    return tensors
+def _probed(policy: ServedPolicy, probe: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Actions [T, P, S] in the first ticks of a day, each of which shows the probes to other rows than the one before."""
+    state, actions = None, []
+    for tick in range(PROBE_TICKS):
+        action, state = policy.predict(np.roll(probe, tick, axis=0), state)
+        actions.append(action)
+    return np.stack(actions)
 
 
 def _shapes(card: PolicyCard) -> dict[str, tuple[int, ...]]:
-    """The tensors that the card calls for. ``layers`` may hold at most 8 million weights, so nothing large is made."""
-    observed, actions, probes = card.layers[0], card.layers[-1], PROBES + 3
-    shapes: dict[str, tuple[int, ...]] = {"normaliser.mean": (observed,), "normaliser.std": (observed,)}
-    for i, (into, out) in enumerate(zip(card.layers, card.layers[1:], strict=False)):
-        shapes |= {f"layer{i}.weight": (out, into), f"layer{i}.bias": (out,)}
-    return shapes | {"probe.observation": (probes, observed), "probe.action": (probes, actions)}
+    """The tensors that the card calls for; the network's are bounded, so nothing large is made."""
+    probes = PROBES + 3
+    observed = (probes, len(card.observation))
+    return card.network.tensors() | {
+        "probe.observation": observed, "probe.action": (PROBE_TICKS, probes, card.segments)
+    }  # fmt: skip
 
 
 def _read_weights(path: Path) -> bytes:
@@ -238,31 +240,22 @@ def _check_space(path: Path, card: PolicyCard, space: BidderSpace | None) -> Non
             )
 
 
-def _policy_of(path: Path, card: PolicyCard, tensors: Mapping[str, NDArray[np.float32]]) -> MlpPolicy:
-    layers = range(len(card.layers) - 1)
+def _policy_of(path: Path, card: PolicyCard, tensors: Mapping[str, NDArray[np.float32]]) -> ServedPolicy:
+    space = BidderSpace(segments=card.segments, max_multiplier=card.max_multiplier, n_ticks=card.ticks)
     try:
-        return MlpPolicy(
-            space=BidderSpace(segments=card.segments, max_multiplier=card.max_multiplier, n_ticks=card.ticks),
-            mean=tensors["normaliser.mean"],
-            std=tensors["normaliser.std"],
-            clip=card.observation_clip,
-            weights=tuple(tensors[f"layer{i}.weight"] for i in layers),
-            biases=tuple(tensors[f"layer{i}.bias"] for i in layers),
-            activation=card.activation,
-            output=card.output,
-        )
+        return card.network.policy(space, tensors)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
 
-def _check_probes(path: Path, policy: MlpPolicy, tensors: Mapping[str, NDArray[np.float32]]) -> None:
-    given, wanted = policy.act(tensors["probe.observation"]), tensors["probe.action"]
+def _check_probes(path: Path, policy: ServedPolicy, tensors: Mapping[str, NDArray[np.float32]]) -> None:
+    given, wanted = _probed(policy, tensors["probe.observation"]), tensors["probe.action"]
     wrong = np.argwhere(given.view(np.uint32) != np.ascontiguousarray(wanted).view(np.uint32))
     if len(wrong):
-        row, action = wrong[0]
+        tick, row, action = wrong[0]
         raise ValueError(
-            f"{path}: probe {row} gives the action {given[row, action]!r}; "
-            f"allowed is {wanted[row, action]!r}, to the bit"
+            f"{path}: probe {row} of tick {tick} gives the action {given[tick, row, action]!r}; "
+            f"allowed is {wanted[tick, row, action]!r}, to the bit"
         )
 
 

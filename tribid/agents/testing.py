@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tribid.agents.bidder import Bidder, BidderSpace, Lineup
-from tribid.agents.network import MlpPolicy
+from tribid.agents.networks.mlp import MlpPolicy
 from tribid.envs.action import to_multiplier
 from tribid.envs.chance import Stream, normals, uniforms
 from tribid.envs.market import MarketState, Tick, reset, step

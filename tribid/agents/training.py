@@ -24,7 +24,7 @@ except ImportError as error:
     raise ImportError("training needs torch and Stable-Baselines3: pip install 'tribid[train]'") from error
 
 from tribid.agents.bidder import Bidder, BidderSpace, Lineup
-from tribid.agents.network import MlpPolicy
+from tribid.agents.networks.mlp import MlpPolicy
 from tribid.agents.plan import Roster, TrainingPlan
 from tribid.agents.policy_file import save_lineup
 from tribid.agents.registry import make_bidder

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tribid.agents.bidder import BidderSpace
-from tribid.agents.network import MlpPolicy, _tanh
+from tribid.agents.networks.arithmetic import tanh32
+from tribid.agents.networks.mlp import MlpPolicy
 from tribid.agents.testing import random_observations, random_policy
 
 SPACE = BidderSpace(n_ticks=8)
@@ -43,11 +44,11 @@ def test_the_network_is_the_textbooks(activation: str, output: str) -> None:
 
 def test_tanh_is_within_a_few_last_bits_odd_and_never_above_one() -> None:
     x = np.concatenate([np.linspace(-12, 12, 20_001), [1e-30, 1e-8, 1e-4, 1e30]]).astype(np.float32)
-    given = np.array([_tanh(v) for v in x])
+    given = np.array([tanh32(v) for v in x])
     wanted = np.array([math.tanh(v) for v in x.tolist()])
     assert np.abs(given - wanted).max() < 5e-7
     assert (np.abs(given) <= 1).all()
-    assert (given == -np.array([_tanh(-v) for v in x])).all()
+    assert (given == -np.array([tanh32(-v) for v in x])).all()
     small = np.abs(x) < 1e-3
     assert given[small] == pytest.approx(wanted[small], rel=1e-6)
 

@@ -5,20 +5,65 @@ in float32, in one stated order, from additions, multiplications and divisions t
 is what is served, to the bit, on any machine.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import pairwise
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
+from pydantic import Field, field_validator
 
 from tribid.agents.bidder import Actions, BidderSpace
+from tribid.agents.networks.arithmetic import tanh32
+from tribid.agents.networks.card import MOST_WEIGHTS, NetworkCard, checked_rows, float32_tensor
 
 ACTIVATIONS = ("tanh", "relu")
 """What hidden layers may end in."""
 
 OUTPUTS = ("tanh", "clip")
 """How the last layer's numbers become actions: by tanh, or cut to [-1, 1]."""
+
+
+class MlpCard(NetworkCard):
+    """``layers`` are the sizes from the observation to the actions; the rest as ``MlpPolicy``."""
+
+    kind: Literal["mlp"] = "mlp"
+    layers: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(min_length=2, max_length=16)
+    activation: Literal["tanh", "relu"]
+    output: Literal["tanh", "clip"]
+    observation_clip: float = Field(gt=0, le=1e6, allow_inf_nan=False)
+
+    @field_validator("layers")
+    @classmethod
+    def _not_too_many(cls, layers: tuple[int, ...]) -> tuple[int, ...]:
+        weights = sum(a * b for a, b in pairwise(layers))
+        if weights > MOST_WEIGHTS:
+            raise ValueError(f"layers make {weights} weights; allowed are {MOST_WEIGHTS}")
+        return layers
+
+    def tensors(self) -> dict[str, tuple[int, ...]]:
+        """A normaliser, and a weight [out, in] and a bias for each layer."""
+        observed = self.layers[0]
+        shapes: dict[str, tuple[int, ...]] = {"normaliser.mean": (observed,), "normaliser.std": (observed,)}
+        for i, (into, out) in enumerate(pairwise(self.layers)):
+            shapes |= {f"layer{i}.weight": (out, into), f"layer{i}.bias": (out,)}
+        return shapes
+
+    def policy(self, space: BidderSpace, tensors: Mapping[str, NDArray[np.float32]]) -> "MlpPolicy":
+        """The network with these weights."""
+        layers = range(len(self.layers) - 1)
+        return MlpPolicy(
+            space=space,
+            mean=tensors["normaliser.mean"],
+            std=tensors["normaliser.std"],
+            clip=self.observation_clip,
+            weights=tuple(tensors[f"layer{i}.weight"] for i in layers),
+            biases=tuple(tensors[f"layer{i}.bias"] for i in layers),
+            activation=self.activation,
+            output=self.output,
+        )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -53,9 +98,11 @@ class MlpPolicy:
 
     def __post_init__(self) -> None:
         for name in ("mean", "std"):
-            object.__setattr__(self, name, _float32(name, getattr(self, name), 1))
+            object.__setattr__(self, name, float32_tensor(name, getattr(self, name), 1))
         for name, dimensions in (("weights", 2), ("biases", 1)):
-            parts = tuple(_float32(f"{name}[{i}]", part, dimensions) for i, part in enumerate(getattr(self, name)))
+            parts = tuple(
+                float32_tensor(f"{name}[{i}]", part, dimensions) for i, part in enumerate(getattr(self, name))
+            )
             object.__setattr__(self, name, parts)
         self._check()
         flat = [part for pair in zip(self.weights, self.biases, strict=True) for part in (pair[0].T.ravel(), pair[1])]
@@ -72,11 +119,7 @@ class MlpPolicy:
 
         Raises ``ValueError`` for another shape and for what is not finite.
         """
-        seen = np.ascontiguousarray(observation, np.float32)
-        if seen.ndim != 2 or seen.shape[1] != self.sizes[0]:
-            raise ValueError(f"observation has shape {seen.shape}; allowed is (n, {self.sizes[0]})")
-        if not np.isfinite(seen).all():
-            raise ValueError("observation holds a number that is not finite; allowed are finite numbers")
+        seen = checked_rows(observation, self.sizes[0])
         out = np.empty((len(seen), self.sizes[-1]), np.float32)
         relu, cut = self.activation == "relu", self.output == "clip"
         _forward_rows(seen, self.mean, self.std, np.float32(self.clip), self._flat, self._sizes, relu, cut, out)
@@ -87,6 +130,22 @@ class MlpPolicy:
     ) -> tuple[Actions, None]:
         """The mean action [n, d] of each row; there is no noise to draw and nothing to carry on."""
         return self.act(observation), None
+
+    def card(self) -> "MlpCard":
+        """Its sizes and settings."""
+        return MlpCard(
+            layers=self.sizes,
+            activation=self.activation,  # type: ignore[arg-type]
+            output=self.output,  # type: ignore[arg-type]
+            observation_clip=float(self.clip),
+        )
+
+    def tensors(self) -> dict[str, NDArray[np.float32]]:
+        """Normaliser, weights and biases."""
+        tensors = {"normaliser.mean": self.mean, "normaliser.std": self.std}
+        for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            tensors |= {f"layer{i}.weight": weight, f"layer{i}.bias": bias}
+        return tensors
 
     def _check(self) -> None:
         for name, allowed in (("activation", ACTIVATIONS), ("output", OUTPUTS)):
@@ -104,39 +163,6 @@ class MlpPolicy:
         ends, wanted = (self.sizes[0], self.sizes[-1]), (self.space.observation_size, self.space.segments)
         if ends != wanted:
             raise ValueError(f"the network maps {ends[0]} numbers to {ends[1]}; allowed is {wanted[0]} to {wanted[1]}")
-
-
-def _float32(name: str, values: ArrayLike, dimensions: int) -> NDArray[np.float32]:
-    array = np.array(values, np.float32, order="C")
-    if array.ndim != dimensions or array.size == 0 or not np.isfinite(array).all():
-        raise ValueError(
-            f"{name} has shape {array.shape} with {int((~np.isfinite(array)).sum())} numbers not finite; "
-            f"allowed are finite numbers in {dimensions} dimension(s), at least one"
-        )
-    array.flags.writeable = False
-    return array
-
-
-@njit(cache=True, error_model="numpy")
-def _tanh(x: Any) -> Any:
-    """tanh by a rational function of odd degree 13 over even degree 6 in float32, as in Eigen; off by a few last bits.
-
-    The machine's own tanh has other last bits on every platform.
-    """
-    x = min(max(x, np.float32(-7.90531110763549805)), np.float32(7.90531110763549805))
-    s = x * x
-    p = np.float32(-2.76076847742355e-16)
-    p = s * p + np.float32(2.00018790482477e-13)
-    p = s * p + np.float32(-8.60467152213735e-11)
-    p = s * p + np.float32(5.12229709037114e-08)
-    p = s * p + np.float32(1.48572235717979e-05)
-    p = s * p + np.float32(6.37261928875436e-04)
-    p = s * p + np.float32(4.89352455891786e-03)
-    q = np.float32(1.19825839466702e-06)
-    q = s * q + np.float32(1.18534705686654e-04)
-    q = s * q + np.float32(2.26843463243900e-03)
-    q = s * q + np.float32(4.89352518554385e-03)
-    return min(max(x * p / q, np.float32(-1.0)), np.float32(1.0))
 
 
 @njit(cache=True, error_model="numpy")
@@ -164,7 +190,7 @@ def _forward_rows(
                 if last and cut:
                     after[j] = min(max(after[j], np.float32(-1.0)), np.float32(1.0))
                 elif last or not relu:
-                    after[j] = _tanh(after[j])
+                    after[j] = tanh32(after[j])
                 else:
                     after[j] = max(after[j], np.float32(0.0))
             now, after = after, now

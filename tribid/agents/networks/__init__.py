@@ -1,0 +1,1 @@
+"""Networks that serve learnt policies: each answers a row with the same bits in any batch, on any machine."""
