@@ -27,6 +27,7 @@ from rich.progress import (
 from rich.table import Table
 
 import tribid
+from tribid.agents.algorithms import ALGORITHMS
 from tribid.envs.scenario import load_scenario, scenario_names
 
 app = typer.Typer(
@@ -61,7 +62,8 @@ def _main(version: Annotated[bool, typer.Option("--version", help="Print the ver
 def train(
     scenario: Scenario_ = "feed",
     out: Annotated[Path, typer.Option(help="Folder of the run; its last part names it in reports.")] = Path("runs/ppo"),
-    algorithm: Annotated[str, typer.Option(help="ppo or sac.")] = "ppo",
+    algorithm: Annotated[str, typer.Option(help=f"How to learn: {', '.join(ALGORITHMS)}.")] = "ppo",
+    data: Annotated[str, typer.Option(help="Recorded trajectories, for algorithms that learn offline.")] = "",
     mapping: Annotated[str, typer.Option(help="Who shares a policy: shared, independent or by_objective.")] = "shared",
     learners: Annotated[str, typer.Option(help="Who learns: half (every second advertiser), all, or names.")] = "half",
     rivals: Rivals = RIVALS,
@@ -91,7 +93,7 @@ def train(
 
         loaded = load_scenario(scenario)
         plan = TrainingPlan(
-            scenario=loaded, algorithm=_one_of(algorithm, "ppo", "sac"), mapping=mapping,
+            scenario=loaded, algorithm=algorithm, data=data, mapping=mapping,
             learners=_focal(learners, loaded), rivals=_names(rivals), steps=steps, num_markets=markets, rounds=rounds,
             warm_start=warm_start, outcomes=_one_of(outcomes, "sampled", "expected"),
             engine=_one_of(engine, "auto", "sb3", "device"), device=device,

@@ -21,6 +21,7 @@ from torch.nn.functional import mse_loss
 
 from tribid.agents.bidder import BidderSpace
 from tribid.agents.device_bidders import DeviceBidder, device_bidder
+from tribid.agents.divergence import LastGood
 from tribid.agents.networks.mlp import MlpPolicy
 from tribid.agents.plan import Roster, TrainingPlan
 from tribid.agents.ppo import ActorCritic, PpoRule, Rollout, RunningMoments, advantages_of, ppo_update
@@ -167,6 +168,7 @@ class DeviceClassroom:
         self.roster = Roster.of(plan)
         self.device = torch.device(plan.torch_device)
         self.learning: list[dict[str, float]] = []
+        self.last_good = LastGood()
         scenario = plan.scenario.with_changes(rules__outcomes=plan.outcomes)
         self._markets = make_markets(scenario, plan.num_markets, device=self.device, seed=plan.first_market_seed)
         self._seen = self._markets.reset()

@@ -4,13 +4,11 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from tribid.agents.algorithms import ALGORITHMS
 from tribid.agents.bidder import BidderSpace, Lineup, policy_mapping
 from tribid.agents.rivals import rivals_in_turn
 from tribid.envs.scenario import Scenario
 from tribid.envs.world import build_world
-
-ALGORITHMS = ("ppo", "sac")
-"""What may train a policy."""
 
 SEEDS_PER_TRAINING = 1000
 """Training seed s uses the market seeds from ``1000 s`` on (with more markets than that, from the next multiple)."""
@@ -34,10 +32,13 @@ class TrainingPlan:
     ``device`` is ``cpu``, ``cuda``, ``cuda:N``, or ``auto`` (a GPU where torch sees one). ``engine`` says what trains:
     ``sb3`` is Stable-Baselines3, always on the CPU; ``device`` is ``tribid.agents.device_ppo``, which keeps markets and
     learner on ``device``; ``auto`` takes the second on a GPU and the first on the CPU.
+
+    ``data`` is the file or folder of recorded trajectories (``tribid collect``) that an offline algorithm learns from;
+    others take none.
     """
 
     scenario: Scenario
-    algorithm: Literal["ppo", "sac"] = "ppo"
+    algorithm: str = "ppo"
     mapping: str = "shared"
     learners: tuple[int, ...] | None = None
     rivals: tuple[str, ...] = ("truthful",)
@@ -50,6 +51,7 @@ class TrainingPlan:
     tensorboard: bool = True
     engine: Literal["auto", "sb3", "device"] = "auto"
     device: str = "cpu"
+    data: str = ""
 
     def __post_init__(self) -> None:
         if self.engine not in ("auto", "sb3", "device"):
@@ -69,6 +71,12 @@ class TrainingPlan:
             raise ValueError(f"seed is {self.seed}; allowed is 0 to {most} with {self.num_markets} markets")
         if self.algorithm not in ALGORITHMS:
             raise ValueError(f"no algorithm named {self.algorithm!r}; choose {', '.join(ALGORITHMS)}")
+        offline = ALGORITHMS[self.algorithm].offline
+        if offline != bool(self.data):
+            wanted = (
+                "recorded trajectories, as tribid collect writes them" if offline else "none: it learns in a market"
+            )
+            raise ValueError(f"data is {self.data!r}; allowed with algorithm {self.algorithm!r} is {wanted}")
         if self.engine == "sb3" and device != "cpu":
             raise ValueError(f"device is {device!r}; allowed with engine='sb3' is 'cpu' (engine='device' uses a GPU)")
         if on_device and self.algorithm != "ppo":

@@ -91,6 +91,8 @@ def describe(plan: TrainingPlan) -> dict[str, Any]:
     content["learners"] = None if plan.learners is None else list(plan.learners)
     content["rivals"] = list(plan.rivals)
     del content["seed"], content["engine"], content["device"]
+    if not plan.data:
+        del content["data"]
     if plan.on_device:
         content |= {"engine": "device", "device": plan.torch_device.partition(":")[0]}
     return content

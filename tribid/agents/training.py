@@ -23,7 +23,10 @@ try:
 except ImportError as error:
     raise ImportError("training needs torch and Stable-Baselines3: pip install 'tribid[train]'") from error
 
+from tribid.agents.algorithms import ALGORITHMS
 from tribid.agents.bidder import Bidder, BidderSpace, Lineup
+from tribid.agents.divergence import DivergenceError, LastGood, check_finite
+from tribid.agents.networks.card import ServedPolicy
 from tribid.agents.networks.mlp import MlpPolicy
 from tribid.agents.plan import Roster, TrainingPlan
 from tribid.agents.policy_file import save_lineup
@@ -33,7 +36,18 @@ from tribid.envs.vector import FeedAuctionVecEnv
 from tribid.envs.world import build_world
 from tribid.files import write_json
 
-__all__ = ["Classroom", "Progress", "Roster", "Trained", "TrainingPlan", "export", "falling", "save", "train"]
+__all__ = [
+    "Classroom",
+    "Progress",
+    "Roster",
+    "Sb3Classroom",
+    "Trained",
+    "TrainingPlan",
+    "export",
+    "falling",
+    "save",
+    "train",
+]
 
 CLIP_OBSERVATION = 5.0
 GAMMA = 0.995
@@ -54,7 +68,7 @@ class Trained:
     """Policies by name, the name that drives each learner, and the learning curve; ``interrupted`` if cut short."""
 
     plan: TrainingPlan
-    policies: dict[str, MlpPolicy]
+    policies: dict[str, ServedPolicy]
     mapping: dict[str, str]
     learning: list[dict[str, float]] = field(default_factory=list)
     interrupted: bool = False
@@ -63,23 +77,31 @@ class Trained:
 def train(plan: TrainingPlan, folder: Path, progress: Progress | None = None) -> Trained:
     """Train and write ``policies/``, ``learning.json`` and TensorBoard logs under ``folder``.
 
-    Ctrl-C stops the training and still writes what was learnt so far.
+    Ctrl-C stops the training and still writes what was learnt so far. Where numbers stop being finite (``DivergenceError``) the
+    last good policies are written, marked as interrupted, and the error goes on, naming the folder.
     """
     torch.set_num_threads(1)
     classroom = _open_classroom(plan, folder, progress)
-    interrupted = False
+    interrupted, diverged = False, None
     try:
         classroom.run()
     except KeyboardInterrupt:
         interrupted = True
+    except DivergenceError as error:
+        interrupted, diverged = True, error
+    names = classroom.roster.names
+    if diverged and not set(names) <= set(classroom.last_good.policies):
+        raise diverged
     trained = Trained(
         plan=plan,
-        policies={name: classroom.snapshot(name) for name in classroom.roster.names},
+        policies=dict(classroom.last_good.policies) if diverged else {name: classroom.snapshot(name) for name in names},
         mapping=classroom.roster.mapping,
         learning=classroom.learning,
         interrupted=interrupted,
     )
     save(trained, folder)
+    if diverged:
+        raise DivergenceError(f"{diverged}; the last good policies are in {folder / 'policies'}") from diverged
     return trained
 
 
@@ -98,16 +120,17 @@ def save(trained: Trained, folder: Path) -> None:
 
 
 class Classroom(Protocol):
-    """Where a plan's policies learn; one for each engine."""
+    """Where a plan's policies learn; made from the plan, the run's folder and whom to tell of progress."""
 
     roster: Roster
     learning: list[dict[str, float]]
+    last_good: LastGood
 
     def run(self) -> None:
         """Train to the plan's end."""
         ...
 
-    def snapshot(self, name: str) -> MlpPolicy:
+    def snapshot(self, name: str) -> ServedPolicy:
         """A policy as it stands, in the runtime that serves it."""
         ...
 
@@ -117,7 +140,8 @@ def _open_classroom(plan: TrainingPlan, folder: Path, progress: Progress | None)
         from tribid.agents.device_ppo import DeviceClassroom
 
         return DeviceClassroom(plan, folder, progress)
-    return _Classroom(plan, folder, progress)
+    opened: Classroom = ALGORITHMS[plan.algorithm].load()(plan, folder, progress)
+    return opened
 
 
 class _DayEndsTheReturn(VecEnvWrapper):
@@ -150,7 +174,7 @@ class _Pupil(NamedTuple):
     market: FeedAuctionVecEnv
 
 
-class _Classroom:
+class Sb3Classroom:
     """The policies that learn in one market, each with its model and its rows."""
 
     def __init__(self, plan: TrainingPlan, folder: Path, progress: Progress | None) -> None:
@@ -158,6 +182,7 @@ class _Classroom:
         self.roster = Roster.of(plan)
         self.pupils: dict[str, _Pupil] = {}
         self.learning: list[dict[str, float]] = []
+        self.last_good = LastGood()
         self.done = 0
 
     def run(self) -> None:
@@ -212,7 +237,7 @@ class _Classroom:
 class _Watch(BaseCallback):
     """Collects the scores of finished days and reports progress once a tick."""
 
-    def __init__(self, classroom: _Classroom, steps: int) -> None:
+    def __init__(self, classroom: Sb3Classroom, steps: int) -> None:
         super().__init__()
         self.classroom, self.steps, self._scores = classroom, steps, list[float]()
         self._start = classroom.done
@@ -223,6 +248,7 @@ class _Watch(BaseCallback):
         self._scores += [info["episode"]["r"] for info in self.locals["infos"] if "episode" in info]
         mean = float(np.mean(self._scores)) if self._scores else None
         if mean is not None:
+            check_finite(room.done, day_score=mean)
             room.learning.append({"steps": room.done, "score": mean})
             self.logger.record("day/score", mean)
             self._scores.clear()
