@@ -77,8 +77,8 @@ class Trained:
 def train(plan: TrainingPlan, folder: Path, progress: Progress | None = None) -> Trained:
     """Train and write ``policies/``, ``learning.json`` and TensorBoard logs under ``folder``.
 
-    Ctrl-C stops the training and still writes what was learnt so far. Where numbers stop being finite (``DivergenceError``) the
-    last good policies are written, marked as interrupted, and the error goes on, naming the folder.
+    Ctrl-C stops the training and still writes what was learnt so far. Where numbers stop being finite (``DivergenceError``),
+    the last good policies are written, marked as interrupted, and the error goes on, naming the folder.
     """
     torch.set_num_threads(1)
     classroom = _open_classroom(plan, folder, progress)
