@@ -14,6 +14,10 @@ _SOURCES = sorted((PROJECT / "tribid").rglob("*.py"))
 _STATE = hashlib.sha256(b"".join(path.read_bytes() for path in _SOURCES)).hexdigest()[:16]
 os.environ.setdefault("NUMBA_CACHE_DIR", str(PROJECT / ".numba_cache" / _STATE))
 
+# Triton is interpreted where no GPU is; it asks for this when it is first imported, which torch may do for any test.
+if not Path("/dev/nvidiactl").exists():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
 # The same examples in every run and no time limit per example: a failure in CI is a failure at your desk.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")

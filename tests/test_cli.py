@@ -109,7 +109,7 @@ def test_a_log_is_replayed(tmp_path: Path) -> None:
         (["evaluate", "-s", "tiny", "--first-seed", "0"], "allowed are two or more different ones from 1000000"),
         (["evaluate", "-s", "tiny", "--focal", "adv_99"], "no advertiser named 'adv_99'"),
         (["evaluate", "--replay", "missing.txt"], "missing.txt"),
-        (["train", "-s", "tiny", "--algorithm", "dqn"], "'dqn' is not known; choose ppo or sac"),
+        (["train", "-s", "tiny", "--algorithm", "dqn"], "no algorithm named 'dqn'; choose ppo, sac,"),
         (["train", "-s", "tiny", "--seeds", "a"], "seeds holds 'a'"),
         (["train", "-s", "tiny", "--device", "cuda:99"], "device is 'cuda:99', but torch"),
         (["train", "-s", "tiny", "--engine", "device", "--rivals", "random"], "'random' does not play on a device"),

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from tribid.agents.algorithms import ALGORITHMS
 from tribid.agents.policy_card import PolicyCard
 from tribid.agents.registry import BIDDERS
 from tribid.auctions import AUCTIONS, INDICES, STRATEGIES
@@ -22,6 +23,7 @@ from tribid.envs import feed_auction_v0, logs, observation, scenario, stream
 from tribid.envs.action import to_multiplier
 from tribid.envs.reward import REWARDS
 from tribid.envs.scenario import load_scenario
+from tribid.evaluation.entries import FITTED
 from tribid.evaluation.run import judge
 from tribid.evaluation.welfare import METRICS
 from tribid.ranker import Request
@@ -171,7 +173,7 @@ def test_the_infos_table_is_that_of_the_environment() -> None:
         ("environment.md", "table: feedback", list(get_args(scenario.Rules.model_fields["feedback"].annotation))),
         ("auctions.md", "table: strategies", list(STRATEGIES)),
         ("auctions.md", "table: indices", list(INDICES)),
-        ("evaluation.md", "table: bidders", [*BIDDERS, "fixed_lambda"]),
+        ("evaluation.md", "table: bidders", [*BIDDERS, *FITTED]),
         ("policies.md", "table: card", list(PolicyCard.model_fields)),
         ("policies.md", "table: request", list(Request.model_fields)),
         ("logs.md", "table: formats", [name for name in logs.FORMATS if name != "auto"]),
@@ -179,6 +181,11 @@ def test_the_infos_table_is_that_of_the_environment() -> None:
 )
 def test_tables_of_names_hold_every_name(page: str, marker: str, names: list[str]) -> None:
     assert sorted(column(page, marker)) == sorted(names)
+
+
+def test_every_algorithm_is_described() -> None:
+    for name in ALGORITHMS:
+        assert f"`{name}`" in PAGES["bidders.md"], name
 
 
 def test_every_auction_has_its_row() -> None:

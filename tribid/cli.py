@@ -28,6 +28,7 @@ from rich.table import Table
 
 import tribid
 from tribid.agents.algorithms import ALGORITHMS
+from tribid.agents.divergence import DivergenceError
 from tribid.envs.scenario import load_scenario, scenario_names
 
 app = typer.Typer(
@@ -64,13 +65,18 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder of the run; its last part names it in reports.")] = Path("runs/ppo"),
     algorithm: Annotated[str, typer.Option(help=f"How to learn: {', '.join(ALGORITHMS)}.")] = "ppo",
     data: Annotated[str, typer.Option(help="Recorded trajectories, for algorithms that learn offline.")] = "",
-    mapping: Annotated[str, typer.Option(help="Who shares a policy: shared, independent or by_objective.")] = "shared",
+    mapping: Annotated[
+        str, typer.Option(help="Who shares a policy: shared, independent, by_objective, or adv_00=a,*=b.")
+    ] = "shared",
     learners: Annotated[str, typer.Option(help="Who learns: half (every second advertiser), all, or names.")] = "half",
     rivals: Rivals = RIVALS,
     seeds: Annotated[str, typer.Option(help="Training seeds, comma-separated: each gives its own policies.")] = "0",
     steps: Annotated[int, typer.Option(help="Advertiser-steps of each policy (one learner, one tick).")] = 300_000,
     markets: Annotated[int, typer.Option(help="Days that run side by side.")] = 4,
     rounds: Annotated[int, typer.Option(help="With several policies: how often each takes its turn to learn.")] = 1,
+    self_play: Annotated[
+        int, typer.Option(help="Past snapshots of a policy kept as rivals (needs --rounds 2 or more); 0 for none.")
+    ] = 0,
     warm_start: Annotated[str, typer.Option(help="Bidder that policies imitate first; '' for none.")] = "pid",
     outcomes: Annotated[
         str, typer.Option(help="Rewards from 'expected' or 'sampled' clicks and conversions.")
@@ -95,7 +101,7 @@ def train(
         plan = TrainingPlan(
             scenario=loaded, algorithm=algorithm, data=data, mapping=mapping,
             learners=_focal(learners, loaded), rivals=_names(rivals), steps=steps, num_markets=markets, rounds=rounds,
-            warm_start=warm_start, outcomes=_one_of(outcomes, "sampled", "expected"),
+            self_play=self_play, warm_start=warm_start, outcomes=_one_of(outcomes, "sampled", "expected"),
             engine=_one_of(engine, "auto", "sb3", "device"), device=device,
         )  # fmt: skip
         chosen = [_whole("seeds", text) for text in _names(seeds)]
@@ -111,12 +117,42 @@ def train(
 
 
 @app.command()
+def collect(
+    scenario: Scenario_ = "feed",
+    out: Annotated[Path, typer.Option(help="Folder for the part files; it must hold none yet.")] = Path("runs/days"),
+    bidders: Annotated[
+        str, typer.Option(help="Who bids, in turn; the turn moves on by one each day.")
+    ] = "pid,dual_pacing,fixed",
+    days: Annotated[int, typer.Option(help="Days, each of its own training seed.")] = 60,
+    first_seed: Annotated[int, typer.Option(help="First of the training seeds (below 1000000).")] = 1000,
+    noise: Annotated[float, typer.Option(help="Standard deviation of the noise on actions.")] = 0.15,
+    outcomes: Annotated[str, typer.Option(help="What is recorded: 'sampled' or 'expected' outcomes.")] = "sampled",
+    workers: Annotated[int, typer.Option(help="Processes that play days side by side.")] = 1,
+) -> None:
+    """Record days of named bidders, with noise, as trajectories that offline algorithms learn from.
+
+    Example: `tribid collect --days 60 --out runs/days`, then `tribid train --algorithm iql --data runs/days`.
+    """
+    with _readable_errors():
+        from tribid.agents.offline.collect import collect as record
+
+        loaded = load_scenario(scenario).with_changes(rules__outcomes=_one_of(outcomes, "sampled", "expected"))
+        with progress_bar("days recorded") as tell:
+            found = record(
+                loaded, _names(bidders), range(first_seed, first_seed + days), out=out, noise=noise, progress=tell,
+                workers=workers,
+            )  # fmt: skip
+        scores = ", ".join(f"{name} {score:.3f}" for name, score in found.score.items())
+        console.print(f"{found.days} days, {found.rows} rows are in [bold]{out}[/]; mean scores: {scores}")
+
+
+@app.command()
 def evaluate(
     scenario: Scenario_ = "feed",
     bidders: Annotated[
         str,
         typer.Option(
-            help="Contestants, comma-separated: off, random, truthful, fixed:M, fixed_lambda, pid, dual_pacing, run folders."
+            help="Contestants, comma-separated: names of bidders (docs/bidders.md), fixed:M, policy files, run folders."
         ),
     ] = "",
     focal: Annotated[
@@ -129,6 +165,10 @@ def evaluate(
     ] = 1_000_000,
     out: Annotated[Path, typer.Option(help="Folder for results.json and report.html.")] = Path("runs/evaluation"),
     workers: Annotated[int, typer.Option(help="Processes that play days side by side.")] = 2,
+    own: Annotated[
+        list[Path] | None,
+        typer.Option(help="A Python file with bidders of your own, which --bidders may name; it is run."),
+    ] = None,
     replay: Annotated[Path | None, typer.Option(help="Replay this impression log instead of a scenario.")] = None,
     info: Annotated[
         Path | None, typer.Option(help="Training statistics of the log (N.info.json); found beside an iPinYou log.")
@@ -151,14 +191,87 @@ def evaluate(
         if replay is not None:
             _evaluate_log(replay, _names(bidders), info, train_log, budget_share, log_format, on_bad_row, out)
             return
+        from tribid.agents.own import load_own
         from tribid.evaluation.run import judge, write_report
 
+        load_own(own or ())
         with progress_bar("days played") as tell:
             results = judge(
                 load_scenario(scenario), _names(bidders or BIDDERS), focal=focal, rivals=_names(rivals),
                 eval_seeds=range(first_seed, first_seed + days), workers=workers, progress=tell,
             )  # fmt: skip
         write_report(results, out, console)
+
+
+@app.command()
+def bench_bidders(
+    plan: Annotated[str, typer.Argument(help="A plan's name (quick, full) or a YAML file; docs/bidders.md.")] = "quick",
+    out: Annotated[Path, typer.Option(help="Folder of the work; started again, a run goes on there.")] = Path(
+        "runs/bench"
+    ),
+    page: Annotated[Path | None, typer.Option(help="Where to write the results page; by default in --out.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes that share the work.")] = 2,
+    market: Annotated[list[str] | None, typer.Option(help="Only this market of the plan; more than once.")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="Only this method of the plan; more than once.")] = None,
+    own: Annotated[
+        list[Path] | None, typer.Option(help="A Python file with bidders of your own, which join; it is run.")
+    ] = None,
+    rtb_log: Annotated[
+        Path | None,
+        typer.Option(help="Add the published per-auction replay of an iPinYou theta log (N.info.json beside)."),
+    ] = None,
+) -> None:
+    """Compare ways to bid: train them, play held-out days in several markets, and write one page with intervals.
+
+    Example: `tribid bench-bidders quick --own my_bidder.py`. What was done is kept: after Ctrl-C, or with more methods,
+    only the rest is done.
+    """
+    with _readable_errors():
+        from tribid.evaluation.bench.command import bench
+
+        with _told("jobs") as tell:
+            failed = bench(
+                plan, out, markets=market or (), methods=method or (), own=own or (), workers=workers, tell=tell
+            )
+        for what, wrong in failed.items():
+            console.print(f"failed: {what}: {wrong}", markup=False)
+        from tribid.evaluation.bench.command import finish
+
+        for path in finish(plan, out, page, markets=market or (), methods=method or (), own=own or (), rtb_log=rtb_log):
+            console.print(f"wrote [bold]{path}[/]", soft_wrap=True)
+
+
+@app.command()
+def replay_rtb(
+    log: Annotated[Path, typer.Argument(help="Lines of 'click price theta', such as iPinYou's 2997.test.theta.txt.")],
+    info: Annotated[
+        Path | None, typer.Option(help="Training statistics; by default N.info.json beside the log.")
+    ] = None,
+    c0: Annotated[list[float] | None, typer.Option(help="Budget as a share of what buys all; more than once.")] = None,
+    episode: Annotated[int, typer.Option(help="Auctions that share a budget.")] = 1000,
+    linear_base: Annotated[float, typer.Option(help="Lin's bid at the mean click rate.")] = 10.0,
+    out: Annotated[Path | None, typer.Option(help="Write the figures as JSON here.")] = None,
+) -> None:
+    """Replay a real log auction by auction, as published: SS-MDP, Mcpc, Lin and RLB (Cai et al., WSDM 2017).
+
+    Example: `tribid replay-rtb 2997.test.theta.txt --c0 0.03125`. `tribid evaluate --replay` judges bidders that act by
+    the tick on the same logs.
+    """
+    with _readable_errors():
+        from tribid.evaluation.replayed import info_beside
+        from tribid.evaluation.rtb_log import replay_rtb as replay
+        from tribid.evaluation.rtb_log import rtb_table
+        from tribid.files import write_json
+
+        statistics = info or info_beside(log)
+        if statistics is None:
+            raise ValueError(f"{log} has no N.info.json beside it; give --info")
+        shares = c0 or [1 / 32]
+        found = [replay(log, statistics, c0=share, episode=episode, linear_base=linear_base) for share in shares]
+        console.print(rtb_table(found))
+        if out is not None:
+            write_json(out, [one.as_data() for one in found])
+            console.print(f"wrote [bold]{out}[/]")
 
 
 @app.command()
@@ -348,7 +461,7 @@ def _readable_errors() -> Iterator[None]:
     """One clear line for what the user can mend; a traceback only for what is our fault."""
     try:
         yield
-    except (ValueError, ImportError, OSError) as error:
+    except (ValueError, ImportError, OSError, DivergenceError) as error:
         Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
@@ -369,6 +482,14 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*_columns(), console=console) as progress:
         task = progress.add_task(what, total=None, note="")
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
+def _told(what: str) -> Iterator[Callable[[int, int, str], None]]:
+    """A bar that is told what is done, the total, and what was done last."""
+    with Progress(*_columns(), console=console) as progress:
+        task = progress.add_task(what, total=None, note="")
+        yield lambda done, total, last: progress.update(task, completed=done, total=total, note=last)
 
 
 @contextmanager

@@ -14,7 +14,9 @@ from stable_baselines3.common.vec_env import VecNormalize
 from tribid.agents.bidder import BidderSpace
 from tribid.agents.plan import TrainingPlan
 from tribid.agents.ppo import ActorCritic, PpoRule, Rollout, RunningMoments, advantages_of, ppo_update
-from tribid.agents.training import GAE_LAMBDA, GAMMA, LOG_STD, _DayEndsTheReturn, _ppo
+from tribid.agents.sb3 import _DayEndsTheReturn
+from tribid.agents.sb3_models import _ppo
+from tribid.agents.training import GAE_LAMBDA, GAMMA, LOG_STD
 from tribid.envs.scenario import load_scenario
 from tribid.envs.vector import FeedAuctionVecEnv
 

@@ -14,20 +14,38 @@ pytest.importorskip("stable_baselines3")
 import torch
 
 from tribid.agents.bidder import BidderSpace, Lineup
+from tribid.agents.plan import Roster, drivers_of
 from tribid.agents.policy_file import load_lineup
 from tribid.agents.registry import make_bidder
 from tribid.agents.rivals import rivals_in_turn
+from tribid.agents.sb3 import Sb3Classroom
 from tribid.agents.seeds import train_seeds
 from tribid.agents.training import TrainingPlan, train
+from tribid.agents.warm_start import imitate
 from tribid.envs import market
+from tribid.envs.action import to_action, to_multiplier
+from tribid.envs.observation import observe
 from tribid.envs.reward import score
 from tribid.envs.scenario import Scenario, load_scenario
+from tribid.envs.world import build_world
 from tribid.evaluation.contest import HELD_OUT
 from tribid.evaluation.day import play_day
 from tribid.ranker import Ranker, Request
 
 TINY = load_scenario("tiny")
 QUICK = TrainingPlan(scenario=TINY, steps=160, num_markets=2, tensorboard=False)
+EVERY = ["ppo", "sac", "td3", "recurrent_ppo"]
+
+
+def taught(plan: TrainingPlan, folder: Path) -> Sb3Classroom:
+    """The classroom after its run."""
+    room = Sb3Classroom(plan, folder, None)
+    room.run()
+    return room
+
+
+def bits(policy: Any) -> bytes:
+    return b"".join(values.tobytes() for values in policy.tensors().values())
 
 
 @pytest.fixture(scope="module")
@@ -66,24 +84,72 @@ def test_another_training_seed_gives_other_policies(tmp_path: Path, run: Path) -
     assert not np.array_equal(trained.weights[0], first.weights[0])
 
 
-@pytest.mark.parametrize("algorithm", ["ppo", "sac"])
+@pytest.mark.parametrize("algorithm", EVERY)
 def test_the_exported_policy_acts_as_the_trained_model_does(algorithm: str, tmp_path: Path) -> None:
-    from tribid.agents import training
+    room = taught(replace(QUICK, algorithm=algorithm), tmp_path)
+    policy, (model, normal, *_) = room.snapshot("shared"), room.pupils["shared"]
+    mine, theirs = None, None
+    for tick in range(10):
+        rows = np.random.default_rng(tick).uniform(-1, 1, (64, 36)).astype(np.float32)
+        expected, theirs = model.predict(normal.normalize_obs(rows), theirs, deterministic=True)
+        actions, mine = policy.predict(rows, mine)
+        np.testing.assert_allclose(actions, expected, atol=1e-5 if algorithm == "recurrent_ppo" else 2e-6)
+    assert len(np.unique(actions)) > 30
 
-    seen: list[tuple[object, object]] = []
-    original = training.export
 
-    def watched(model: object, normal: object, **arguments: object) -> object:
-        seen.append((model, normal))
-        return original(model, normal, **arguments)  # type: ignore[arg-type]
+@pytest.mark.parametrize("algorithm", EVERY)
+def test_a_seed_gives_the_same_weights_to_the_bit_and_another_seed_others(algorithm: str, tmp_path: Path) -> None:
+    plan = replace(QUICK, algorithm=algorithm, num_markets=1, steps=120)
+    one, again, other = (
+        bits(taught(given, tmp_path).snapshot("shared")) for given in (plan, plan, replace(plan, seed=1))
+    )
+    assert one == again
+    assert one != other
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "export", watched)
-        policy = train(replace(QUICK, algorithm=algorithm), tmp_path).policies["shared"]  # type: ignore[arg-type]
-    model, normal = seen[-1]
-    rows = np.random.default_rng(0).uniform(-1, 1, (256, policy.sizes[0])).astype(np.float32)
-    expected, _ = model.predict(normal.normalize_obs(rows), deterministic=True)  # type: ignore[attr-defined]
-    np.testing.assert_allclose(policy.predict(rows)[0], expected, atol=2e-6)
+
+@pytest.mark.parametrize("algorithm", EVERY)
+def test_a_policy_first_learns_to_do_what_its_teacher_does(algorithm: str, tmp_path: Path) -> None:
+    room = Sb3Classroom(replace(QUICK, algorithm=algorithm, num_markets=8), tmp_path, None)
+    space, (model, normal, *_) = room.roster.space, room.pupils["shared"]
+    before = room.snapshot("shared")
+    imitate(model, normal, make_bidder("fixed:0.4", space), days=6, ticks=8, seed=0)
+    rows = np.concatenate([observe(market.reset(TINY, seed)) for seed in range(50, 60)])
+    far = [np.abs(policy.predict(rows)[0] - to_action(0.4, 8.0)).mean() for policy in (before, room.snapshot("shared"))]
+    assert far[1] < 0.1 < 0.2 < far[0]
+
+
+@pytest.mark.parametrize("algorithm", ["sac", "td3"])
+def test_taught_days_are_experience_to_learn_from_and_targets_start_from_the_lesson(
+    algorithm: str, tmp_path: Path
+) -> None:
+    room = Sb3Classroom(replace(QUICK, algorithm=algorithm, num_markets=1), tmp_path, None)
+    model, normal, *_ = room.pupils["shared"]
+    imitate(model, normal, make_bidder("fixed:0.4", room.roster.space), days=2, ticks=8, seed=0)
+    policy, buffer = model.policy, model.replay_buffer
+    assert buffer.size() == 2 * 8
+    assert buffer.dones[:16].sum() == 2 * 5
+    assert buffer.dones[[7, 15]].all()
+    assert model.learning_starts == 0
+    pairs = zip(policy.critic.parameters(), policy.critic_target.parameters(), strict=True)
+    assert all(torch.equal(mine, target) for mine, target in pairs)
+
+
+@pytest.mark.parametrize("algorithm", EVERY)
+def test_every_update_of_the_plan_is_made(algorithm: str, tmp_path: Path) -> None:
+    plan = replace(QUICK, algorithm=algorithm, num_markets=1, steps=80, rounds=2, warm_start="")
+    model = taught(plan, tmp_path).pupils["shared"].model
+    assert model.num_timesteps == 80
+    # PPO: an update of 8 epochs for each of 2 days; others one for each of 16 ticks but the first 2, of random actions.
+    assert model._n_updates == (16 if "ppo" in algorithm else 15)
+
+
+def test_the_learning_rate_falls_over_all_rounds(tmp_path: Path) -> None:
+    room = Sb3Classroom(replace(QUICK, num_markets=1, steps=160, rounds=4, warm_start=""), tmp_path, None)
+    rates = []
+    for round_ in range(4):
+        room.teach("shared", round_)
+        rates.append(room.pupils["shared"].model.policy.optimizer.param_groups[0]["lr"])
+    np.testing.assert_allclose(rates, 1e-3 * (0.1 + 0.9 * np.array([0.75, 0.5, 0.25, 0.0])))
 
 
 def test_policies_by_objective_have_parameters_of_their_own(tmp_path: Path) -> None:
@@ -92,6 +158,50 @@ def test_policies_by_objective_have_parameters_of_their_own(tmp_path: Path) -> N
     assert set(trained.mapping.values()) == set(trained.policies)
     first_layers = [policy.weights[0].tobytes() for policy in trained.policies.values()]
     assert len(set(first_layers)) == 5
+
+
+def test_a_mapping_may_be_written_out(tmp_path: Path) -> None:
+    plan = replace(QUICK, mapping="adv_00=big, adv_02=big,*=small", steps=16, num_markets=1, warm_start="")
+    roster = Roster.of(plan)
+    assert roster.rows == {"big": [0, 2], "small": [1, 3, 4]}
+    trained = train(plan, tmp_path)
+    assert trained.mapping == {
+        "adv_00": "big",
+        "adv_01": "small",
+        "adv_02": "big",
+        "adv_03": "small",
+        "adv_04": "small",
+    }
+    assert load_lineup(tmp_path / "policies")[1] == trained.mapping
+    assert Roster.of(replace(plan, mapping="adv_03=a,adv_00=a", learners=(0, 3))).rows == {"a": [0, 3]}
+
+
+@pytest.mark.parametrize(
+    ("mapping", "told"),
+    [
+        ("foo", "no policy mapping named 'foo'; choose shared, independent, by_objective, or pairs ADVERTISER=POLICY"),
+        ("adv_00=a,adv_01", "mapping holds 'adv_01'; allowed is ADVERTISER=POLICY"),
+        ("adv_00=", "mapping holds 'adv_00='"),
+        ("=a", "mapping holds '=a'"),
+        ("adv_00=" + "x" * 81, "1 to 80 characters"),
+        ("adv_99=a,*=b", "mapping names the advertiser 'adv_99'; choose adv_00, adv_01"),
+        ("adv_00=a,adv_00=b,*=c", "mapping names 'adv_00' twice"),
+        ("*=a,*=b", r"mapping names '\*' twice"),
+        ("adv_00=a,adv_01=a", r"mapping gives adv_02, adv_03, adv_04 no policy; add adv_02=POLICY, or \*=POLICY"),
+    ],
+)
+def test_a_mapping_that_cannot_be_is_refused(mapping: str, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        drivers_of(mapping, build_world(TINY).advertisers, range(5))
+
+
+def test_with_one_worker_ctrl_c_stops_the_seeds_that_are_still_to_come(tmp_path: Path) -> None:
+    def interrupt(seed: int, done: int, total: int, latest: float | None) -> None:
+        raise KeyboardInterrupt
+
+    assert not train_seeds(QUICK, [0, 1], tmp_path, workers=1, progress=interrupt)
+    assert (tmp_path / "seed-0" / "policies").is_dir()
+    assert not (tmp_path / "seed-1").exists()
 
 
 def test_independent_policies_are_one_for_each_learner(tmp_path: Path) -> None:
@@ -120,9 +230,6 @@ def test_a_trained_policy_answers_requests_as_it_bids_in_the_market(run: Path) -
     policies, mapping = load_lineup(run / "seed-0" / "policies")
     state = market.reset(TINY, 3)
     lineup = Lineup(policies, [mapping[name] for name in state.advertisers.names])
-    from tribid.envs.action import to_multiplier
-    from tribid.envs.observation import observe
-
     actions, _ = lineup.act(observe(state), {})
     np.testing.assert_array_equal(ranker.multipliers, to_multiplier(actions, TINY.rules.max_multiplier))
     assert ranker.rank(Request(request=0, user=0)).slots
@@ -206,3 +313,22 @@ def test_a_learner_finds_that_bidding_high_wins_an_idle_market(algorithm: str, t
         for m in (0.5, 1, 2, 4)
     )
     assert after > before + 0.5 * (best - before)
+
+
+@pytest.mark.parametrize("algorithm", EVERY)
+def test_a_learner_with_a_scarce_budget_finds_that_bidding_less_buys_more(algorithm: str, tmp_path: Path) -> None:
+    # At multiplier 1 the budget is gone in the first tick; clicks are cheap later, when the rivals have spent theirs.
+    scenario = TINY.with_changes(
+        generated__budget_share=0.05, generated__objectives=("max_clicks",), rules__reserve=0.0, world__traffic__ticks=4
+    )
+    plan = TrainingPlan(
+        scenario=scenario, algorithm=algorithm, learners=(0,), rivals=("fixed:0.5",), steps=2_000, num_markets=4,
+        warm_start="fixed:1", tensorboard=False,
+    )  # fmt: skip
+    learnt = taught(plan, tmp_path).snapshot("shared")
+    crowd = rivals_in_turn(("fixed:0.5",), scenario)
+    drivers = ["learner", *crowd.mapping[1:]]
+    one = make_bidder("fixed:1", BidderSpace.of(scenario))
+    assert _mean_score(scenario, Lineup({**crowd.bidders, "learner": learnt}, drivers)) > 1.5 * _mean_score(
+        scenario, Lineup({**crowd.bidders, "learner": one}, drivers)
+    )

@@ -34,8 +34,9 @@ def device_bidder(name: str, space: BidderSpace, device: str | torch.device) -> 
     Raises ``ValueError`` for a bidder that only plays on the host, such as ``random``.
     """
     bidder = make_bidder(name, space)
+    published = not isinstance(bidder, DualPacing) or (bidder.utility, bidder.update) == ("value", "multiplicative")
     for kind, make in _ON_DEVICE.items():
-        if isinstance(bidder, kind):
+        if published and isinstance(bidder, kind):
             return make(bidder, torch.device(device))
     raise ValueError(
         f"bidder {name!r} does not play on a device; choose off, truthful, fixed, fixed:MULTIPLIER, pid, dual_pacing or a "

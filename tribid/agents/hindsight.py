@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, sparse
 
+from tribid.agents.optimal.lp_bound import lp_bound
 from tribid.auctions.score import quality_weights
 from tribid.envs.market import MarketState, Tick
 
@@ -47,26 +47,9 @@ def hindsight_bound(
     (28.0, 2.0)
     """
     v, c = _checked(value, cost, budget, target_cost_per_value)
-    n, slots = v.shape
-    if n == 0:
-        return Bound(0.0, 0.0, 0.0, np.zeros((0, slots)))
-    one_each = sparse.kron(sparse.identity(n, format="csr"), np.ones((1, slots)), format="csr")
-    rows, limits = [c.ravel()], [budget]
-    if target_cost_per_value is not None:
-        rows.append((c - target_cost_per_value * v).ravel())
-        limits.append(0.0)
-    solved = optimize.linprog(
-        -v.ravel(),
-        A_ub=sparse.vstack([sparse.csr_matrix(np.stack(rows)), one_each], format="csr"),
-        b_ub=np.concatenate([limits, np.ones(n)]),
-        bounds=(0, 1),
-        method="highs",
-    )
-    if solved.status != 0:
-        raise ValueError(f"the linear programme over {n} requests was not solved: {solved.message}")
-    prices = -np.asarray(solved.ineqlin.marginals)[: len(rows)]
-    target_price = float(prices[1]) if target_cost_per_value is not None else 0.0
-    return Bound(-float(solved.fun), float(prices[0]), target_price, solved.x.reshape(n, slots))
+    t = target_cost_per_value
+    found = lp_bound(v, c, budget, excess=() if t is None else (c - t * v,))
+    return Bound(found.value, found.budget_price, 0.0 if t is None else float(found.prices[0]), found.share)
 
 
 def dual_bound(

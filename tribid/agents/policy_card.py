@@ -6,7 +6,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from tribid.agents.networks.adjusting import AdjustingCard
+from tribid.agents.networks.bcq import BcqCard
+from tribid.agents.networks.diffusion import DiffusionCard
+from tribid.agents.networks.discrete import DiscreteCard
+from tribid.agents.networks.lstm import LstmCard
 from tribid.agents.networks.mlp import MlpCard
+from tribid.agents.networks.scaled import ScaledCard
+from tribid.agents.networks.transformer import TransformerCard
 from tribid.envs.observation import fields
 
 MAX_CARD_BYTES = 1 << 20
@@ -14,7 +21,10 @@ MAX_CARD_BYTES = 1 << 20
 Name = Annotated[str, Field(min_length=1, max_length=80)]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 
-Network = MlpCard
+Network = Annotated[
+    MlpCard | LstmCard | DiscreteCard | ScaledCard | TransformerCard | DiffusionCard | AdjustingCard | BcqCard,
+    Field(discriminator="kind"),
+]
 """The kinds of networks that a policy file may hold, told apart by ``kind``."""
 
 

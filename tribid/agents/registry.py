@@ -3,6 +3,12 @@
 from collections.abc import Callable
 
 from tribid.agents.bidder import Bidder, BidderSpace
+from tribid.agents.control.bslb import Bslb
+from tribid.agents.control.mpid import MultivariablePid
+from tribid.agents.control.ortb import Ortb
+from tribid.agents.control.spend_curve import Mystique, TaPid
+from tribid.agents.control.throttling import Throttling
+from tribid.agents.control.waterlevel import Waterlevel
 from tribid.agents.pacing import DualPacing
 from tribid.agents.pid import Pid
 from tribid.agents.policy_file import load_policy
@@ -14,7 +20,17 @@ BIDDERS: dict[str, Callable[[BidderSpace], Bidder]] = {
     "truthful": lambda space: Truthful(space=space),
     "fixed": lambda space: FixedMultiplier(1.0, space=space),
     "pid": lambda space: Pid(space=space),
+    "linear": lambda space: Truthful(space=space),
+    "ortb": lambda space: Ortb(space=space),
+    "bslb": lambda space: Bslb(space=space),
+    "throttling": lambda space: Throttling(space=space),
+    "waterlevel": lambda space: Waterlevel(space=space),
+    "mpid": lambda space: MultivariablePid(space=space),
+    "ta_pid": lambda space: TaPid(space=space),
+    "mystique": lambda space: Mystique(space=space),
     "dual_pacing": lambda space: DualPacing(space=space),
+    "additive_pacing": lambda space: DualPacing(space=space, update="additive"),
+    "surplus_pacing": lambda space: DualPacing(space=space, utility="surplus"),
 }
 """Makers of bidders by name."""
 

@@ -3,15 +3,17 @@
 import queue
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.managers import SyncManager
 from pathlib import Path
 from typing import Any
 
+from tribid.agents.divergence import DivergenceError
 from tribid.agents.plan import Roster, TrainingPlan
 from tribid.agents.registry import make_bidder
 from tribid.agents.training import train
@@ -28,7 +30,8 @@ def train_seeds(
     """Train ``plan`` once per seed into ``folder/seed-N`` and write ``folder/run.json``; True if all ran to their end.
 
     A plan that cannot be is refused (``ValueError``) before anything is written. On a GPU seeds train one after the other.
-    Ctrl-C stops every training and leaves what each has learnt so far.
+    Ctrl-C stops every training and leaves what each has learnt so far. Where a training diverges, the others go on, and
+    at the end ``DivergenceError`` says what went wrong, and where the last good policies are.
     """
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds are {list(seeds)}; allowed is one or more, each once")
@@ -39,8 +42,7 @@ def train_seeds(
     _check(plan)
     _begin_run(plan, seeds, folder)
     if workers == 1 or len(seeds) == 1 or plan.torch_device != "cpu":
-        finished = [_train_one(replace(plan, seed=seed), folder, progress) for seed in seeds]
-        return all(finished)
+        return _ended(partial(_train_one, replace(plan, seed=seed), folder, progress) for seed in seeds)
     context = get_context("spawn")
     manager = SyncManager(ctx=context)
     manager.start(_ignore_ctrl_c)
@@ -91,8 +93,9 @@ def describe(plan: TrainingPlan) -> dict[str, Any]:
     content["learners"] = None if plan.learners is None else list(plan.learners)
     content["rivals"] = list(plan.rivals)
     del content["seed"], content["engine"], content["device"]
-    if not plan.data:
-        del content["data"]
+    for name in ("data", "self_play"):
+        if not content[name]:
+            del content[name]  # runs from before there was such a thing may still be given more seeds
     if plan.on_device:
         content |= {"engine": "device", "device": plan.torch_device.partition(":")[0]}
     return content
@@ -134,8 +137,22 @@ def _watch(futures: list[Future[bool]], told: Any, stop: Any, progress: SeedProg
                 continue
             if progress:
                 progress(*news)
-        finished = [future.result() for future in futures]
-        return all(finished)
+        return _ended(future.result for future in futures)
+
+
+def _ended(trainings: Iterable[Callable[[], bool]]) -> bool:
+    """Whether each ran to its end; the first that was interrupted ends the rest, one that diverged does not."""
+    finished, diverged = True, list[str]()
+    for training in trainings:
+        try:
+            finished = training()
+        except DivergenceError as error:
+            diverged.append(str(error))
+        if not finished:
+            break
+    if diverged:
+        raise DivergenceError("; ".join(diverged))
+    return finished
 
 
 @contextmanager

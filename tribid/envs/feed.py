@@ -227,7 +227,7 @@ class Feed:
             _, predicted = self.sample_rates()
             mean_pctr = predicted.ctr.mean(axis=0, dtype=np.float64)
             mean_pcvr = trimmed_mean_pcvr(predicted.cvr.T)
-        listed = scenario.advertisers or _generate(scenario.generated, self, mean_pctr, mean_pcvr)
+        listed = scenario.advertisers or generated_advertisers(scenario.generated, self, mean_pctr, mean_pcvr)
         return advertiser_arrays(listed, scenario.rules, mean_pctr, mean_pcvr)
 
     def _usual_rates(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -350,9 +350,10 @@ def _forecaster(config: FeedWorld, ads: int) -> NoisyTruth:
     )
 
 
-def _generate(
+def generated_advertisers(
     wanted: GeneratedAdvertisers, feed: Feed, mean_pctr: NDArray[np.float64], mean_pcvr: NDArray[np.float64]
 ) -> tuple[Advertiser, ...]:
+    """What ``GeneratedAdvertisers`` describes, for a feed whose ads have these mean predicted rates, each [A]."""
     requests, share = feed.config.traffic.requests, feed.share_of_requests()
     spread = normals(feed.config.seed, Stream.ADVERTISERS, request=np.arange(wanted.count))
     advertisers = []

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tribid.agents.bidder import Bidder, Lineup
+from tribid.agents.own import load_own, loaded_files
 from tribid.envs.scenario import ReplayWorld, Scenario
 from tribid.envs.world import build_world
 from tribid.evaluation.day import DayRecord, play_day
@@ -162,10 +163,11 @@ def lineup_for(contestant: Contestant, train_seed: int, protocol: Protocol) -> L
 
 def _played(plan: list[tuple[Contestant, int, int]], protocol: Protocol, workers: int) -> Iterator[Run]:
     if workers == 1:
-        yield from (_run(contestant, train, seed, protocol) for contestant, train, seed in plan)
+        yield from (play_run(contestant, train, seed, protocol) for contestant, train, seed in plan)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        pending = [pool.submit(_run, contestant, train, seed, protocol) for contestant, train, seed in plan]
+    context, files = get_context("spawn"), loaded_files()
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=load_own, initargs=(files,)) as pool:
+        pending = [pool.submit(play_run, contestant, train, seed, protocol) for contestant, train, seed in plan]
         try:
             for future in pending:
                 yield future.result()
@@ -174,7 +176,8 @@ def _played(plan: list[tuple[Contestant, int, int]], protocol: Protocol, workers
             raise
 
 
-def _run(contestant: Contestant, train_seed: int, seed: int, protocol: Protocol) -> Run:
+def play_run(contestant: Contestant, train_seed: int, seed: int, protocol: Protocol) -> Run:
+    """One day of a contestant's policies of one training seed."""
     lineup = lineup_for(contestant, train_seed, protocol)
     wanted = protocol.focal if protocol.hindsight else ()
     day = play_day(protocol.scenario, lineup, seed, hindsight_for=wanted)

@@ -2,19 +2,29 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
+from typing import Protocol as Protocol_
 
-from tribid.agents.bidder import Bidder, BidderSpace
+from tribid.agents.bidder import Bidder, BidderSpace, Lineup
+from tribid.agents.control.bslb_fit import fit_bslb
+from tribid.agents.control.ortb_fit import fit_ortb
+from tribid.agents.control.spend_curve import fit_mystique
 from tribid.agents.fixed_lambda import fit_fixed_multipliers
+from tribid.agents.optimal.online_lp import fit_online_lp
+from tribid.agents.optimal.rlb_pacing import fit_rlb
 from tribid.agents.policy_file import load_lineup
 from tribid.agents.registry import BIDDERS, make_bidder
+from tribid.agents.rivals import rivals_in_turn
 from tribid.agents.rules import FixedMultiplier
 from tribid.envs.scenario import Scenario
 from tribid.envs.world import build_world
 from tribid.evaluation.contest import Contestant, Protocol
 from tribid.files import read_json
 
-_KINDS = {"pid": "controller", "dual_pacing": "controller"}
-_LAMBDA_SEEDS = (0, 1)
+_CONTROLLERS = (
+    "pid", "dual_pacing", "additive_pacing", "surplus_pacing", "waterlevel", "mpid", "ta_pid", "mystique", "bslb",
+    "throttling",
+)  # fmt: skip
 _LAMBDA_FACTORS = (0.5, 0.7, 0.85, 1.0, 1.2)
 
 
@@ -50,18 +60,20 @@ def learning_of(run: str | Path) -> dict[str, list[dict[str, float]]]:
 
 
 def entrant(spec: str, protocol: Protocol) -> Contestant:
-    """A contestant from a bidder's name, ``fixed_lambda``, or a training run's folder (named by its last part)."""
+    """A contestant from a bidder's name, a fitted one's, or a training run's folder (named by its last part)."""
     space = BidderSpace.of(protocol.scenario)
-    if spec == "fixed_lambda":
-        return _fixed_lambda(protocol, space)
+    if spec in FITTED:
+        return _fitted(spec, protocol)
     if Path(spec).is_dir():
         return _trained(Path(spec), protocol, space)
     if spec.partition(":")[0] not in BIDDERS and not spec.endswith(".safetensors"):
         raise ValueError(
-            f"no bidder named {spec!r}; choose {', '.join(BIDDERS)}, fixed:MULTIPLIER, fixed_lambda, a policy file "
+            f"no bidder named {spec!r}; choose {', '.join(BIDDERS)}, fixed:MULTIPLIER, {', '.join(FITTED)}, a policy file "
             "ending in .safetensors, or the folder of a training run"
         )
-    return Contestant(name=spec, kind=_KINDS.get(spec, "rule"), bidders={-1: make_bidder(spec, space)})
+    return Contestant(
+        name=spec, kind="controller" if spec in _CONTROLLERS else "rule", bidders={-1: make_bidder(spec, space)}
+    )
 
 
 def entrants(specs: Sequence[str], protocol: Protocol) -> list[Contestant]:
@@ -69,21 +81,54 @@ def entrants(specs: Sequence[str], protocol: Protocol) -> list[Contestant]:
     return [entrant(spec, protocol) for spec in specs]
 
 
-def _fixed_lambda(protocol: Protocol, space: BidderSpace) -> Contestant:
-    fitted = fit_fixed_multipliers(
-        protocol.scenario, _LAMBDA_SEEDS, advertisers=protocol.focal, rivals=protocol.rivals, factors=_LAMBDA_FACTORS
-    )
-    bidders: dict[str, Bidder] = {
-        name: FixedMultiplier(float(multiplier), space=space)
-        for name, multiplier in zip(protocol.names, fitted, strict=True)
+def _fit_lambda(
+    scenario: Scenario, seeds: Sequence[int], *, advertisers: Sequence[int], rivals: Lineup
+) -> list[Bidder]:
+    fitted = fit_fixed_multipliers(scenario, seeds, advertisers=advertisers, rivals=rivals, factors=_LAMBDA_FACTORS)
+    space = BidderSpace.of(scenario)
+    return [FixedMultiplier(float(multiplier), space=space) for multiplier in fitted]
+
+
+class Fit(Protocol_):
+    """Fits a bidder for each of some advertisers on training days, everybody else driven by ``rivals``."""
+
+    def __call__(
+        self, scenario: Scenario, seeds: Sequence[int], *, advertisers: Sequence[int], rivals: Lineup
+    ) -> list[Bidder]: ...
+
+
+class Fitted(NamedTuple):
+    """A fit and the training seeds of its days."""
+
+    fit: Fit
+    seeds: tuple[int, ...] = (0, 1)
+
+
+FITTED: dict[str, Fitted] = {
+    "fixed_lambda": Fitted(_fit_lambda),
+    "ortb_fitted": Fitted(fit_ortb),
+    "bslb_fitted": Fitted(fit_bslb),
+    "mystique_fitted": Fitted(fit_mystique),
+    "online_lp": Fitted(fit_online_lp, (0, 1, 2, 3)),
+    "rlb": Fitted(fit_rlb, (0, 1, 2, 3)),
+}
+"""Bidders that are fitted on training days, by name."""
+
+
+def _fitted(name: str, protocol: Protocol) -> Contestant:
+    fit, seeds = FITTED[name]
+    rivals = protocol.rivals or rivals_in_turn(("truthful",), protocol.scenario)
+    bidders = fit(protocol.scenario, seeds, advertisers=protocol.focal, rivals=rivals)
+    fixed = {
+        who: bidder for who, bidder in zip(protocol.names, bidders, strict=True) if isinstance(bidder, FixedMultiplier)
     }
-    trained_on = {"seeds": list(_LAMBDA_SEEDS), "multipliers": {n: round(b.multiplier, 4) for n, b in bidders.items()}}  # type: ignore[attr-defined]
+    multipliers = {who: round(bidder.multiplier, 4) for who, bidder in fixed.items()}
     return Contestant(
-        name="fixed_lambda",
+        name=name,
         kind="optimal control",
-        bidders={-1: bidders},
+        bidders={-1: dict(zip(protocol.names, bidders, strict=True))},
         mapping=protocol.names,
-        trained_on=trained_on,
+        trained_on={"seeds": list(seeds)} | ({"multipliers": multipliers} if multipliers else {}),
     )
 
 

@@ -54,6 +54,27 @@ def exp32(x: Any) -> Any:
 
 
 @njit(cache=True, error_model="numpy")
+def log64(x: Any) -> Any:
+    """The natural logarithm of a finite number above 0, as float64 (absolute error below 1e-14 from 1e-4 to 1e4).
+
+    By ``2 artanh((f - 1) / (f + 1))`` with ``x = f 2^k``, f from 0.75 to 1.5: sums, products and quotients alone.
+    """
+    f, k = np.float64(x), 0
+    while f > 1.5:
+        f *= 0.5
+        k += 1
+    while f < 0.75:
+        f *= 2.0
+        k -= 1
+    r = (f - 1.0) / (f + 1.0)
+    s = r * r
+    total = 0.0
+    for n in range(14, -1, -1):
+        total = total * s + 1.0 / (2 * n + 1)
+    return 2.0 * r * total + k * 0.6931471805599453
+
+
+@njit(cache=True, error_model="numpy")
 def normalise32(seen: Any, mean: Any, std: Any, clip: Any, out: Any) -> None:
     """``out = (seen - mean) / std`` cut to [-clip, clip], all [D]."""
     for i in range(seen.shape[0]):

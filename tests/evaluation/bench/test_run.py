@@ -1,0 +1,187 @@
+"""A comparison leaves a file for each job, goes on where it was stopped, and tells what failed."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tribid.evaluation.bench import jobs
+from tribid.evaluation.bench.command import bench, chosen_plan, finish
+from tribid.evaluation.bench.jobs import Job, do_job, fingerprint, is_done, jobs_of
+from tribid.evaluation.bench.page import write_page
+from tribid.evaluation.bench.plan import BenchPlan
+from tribid.evaluation.bench.run import run_bench
+from tribid.evaluation.bench.table import Row, rows_of, score_of, statement
+from tribid.evaluation.statistics import Interval
+from tribid.files import read_json
+
+EXAMPLE = Path(__file__).parents[3] / "scripts" / "my_bidder.py"
+
+
+def small(**changes: Any) -> BenchPlan:
+    content: dict[str, Any] = {
+        "name": "small",
+        "eval_days": 3,
+        "train_seeds": [0, 1],
+        "training": {"steps": 64, "num_markets": 1, "warm_start": ""},
+        "markets": {
+            "poor": {"scenario": "tiny", "budget": 0.5, "trained_in": "rich"},
+            "rich": {"scenario": "tiny"},
+        },
+        "methods": {"truthful": {}, "ppo": {"algorithm": "ppo"}},
+    }  # fmt: skip
+    return BenchPlan.model_validate(content | changes, strict=False)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[BenchPlan, Path]:
+    plan, out = small(), tmp_path_factory.mktemp("bench")
+    assert run_bench(plan, out) == {}
+    return plan, out
+
+
+def test_learners_are_trained_once_and_played_in_every_market(done: tuple[BenchPlan, Path]) -> None:
+    plan, out = done
+    collect, train, play = jobs_of(plan)
+    assert not collect and [job.seed for job in train] == [0, 1] and {job.market for job in train} == {"rich"}
+    assert len(play) == 4 and all(job.file(out).is_file() for job in [*train, *play])
+    runs = read_json(Job("play", "poor", "ppo").file(out))["runs"]
+    assert [(run["train_seed"], run["eval_seed"] - 1_000_000) for run in runs] == [
+        (s, d) for s in (0, 1) for d in range(3)
+    ]
+    budgets = [read_json(Job("play", m, "ppo").file(out))["runs"][0]["focal"] for m in ("poor", "rich")]
+    assert all(
+        budgets[0][name]["budget"] == pytest.approx(budgets[1][name]["budget"] / 2, abs=0.01) for name in budgets[0]
+    )
+
+
+def test_what_is_done_is_not_done_again_and_what_changed_is(
+    done: tuple[BenchPlan, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, out = done
+    again: list[Job] = []
+    monkeypatch.setattr("tribid.evaluation.bench.run.do_job", lambda plan, job, out, own: again.append(job) or "")
+    told: list[tuple[int, int]] = []
+    run_bench(plan, out, progress=lambda done, total, what: told.append((done, total)))
+    assert again == [] and told[-1] == (6, 6)
+    run_bench(small(eval_days=4), out)
+    assert {job.kind for job in again} == {"play"} and len(again) == 4
+    again.clear()
+    run_bench(small(training={"steps": 65, "num_markets": 1, "warm_start": ""}), out)
+    assert {(job.kind, job.method) for job in again} == {("train", "ppo"), ("play", "ppo")}
+
+
+def test_a_comparison_in_two_processes_gives_the_same_records(done: tuple[BenchPlan, Path], tmp_path: Path) -> None:
+    plan, out = done
+    run_bench(plan, tmp_path, workers=2)
+    for job in jobs_of(plan)[2]:
+        assert read_json(job.file(tmp_path))["runs"] == read_json(job.file(out))["runs"]
+
+
+def test_a_method_that_fails_is_told_and_the_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = small(markets={"rich": {"scenario": "tiny"}})
+
+    def breaks(plan: BenchPlan, job: Job, out: Path) -> dict[str, Any]:
+        raise ArithmeticError("loss is nan")
+
+    monkeypatch.setitem(jobs._KINDS, "train", breaks)
+    failed = run_bench(plan, tmp_path)
+    assert failed["train rich ppo seed 0"] == "ArithmeticError: loss is nan"
+    assert "training seed 0 failed: ArithmeticError: loss is nan" in failed["play rich ppo"]
+    rows = rows_of(plan, "rich", tmp_path)
+    assert [row.method for row in rows] == ["truthful", "ppo"] and "loss is nan" in rows[1].failed
+    page = write_page(plan, tmp_path, tmp_path / "page.md", "command")[0].read_text()
+    assert "* ppo failed: ValueError: training seed 0 failed" in page
+    assert not is_done(plan, Job("train", "rich", "ppo", 0), tmp_path)
+
+
+def test_a_mistake_of_ours_is_not_taken_for_a_method_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(*_: Any) -> dict[str, Any]:
+        raise KeyError("oops")
+
+    monkeypatch.setitem(jobs._KINDS, "play", breaks)
+    with pytest.raises(KeyError):
+        do_job(small(), Job("play", "rich", "truthful"), tmp_path)
+
+
+def test_the_page_says_what_was_run_and_shows_every_method_in_every_market(done: tuple[BenchPlan, Path]) -> None:
+    plan, out = done
+    page, picture = write_page(plan, out, out / "page.md", "tribid bench-bidders small")
+    text = page.read_text()
+    for wanted in ("`tribid bench-bidders small`", "## poor", "## rich", "Learners were trained in rich.", "3 held-out days",
+                   "learnt, 2 seeds", "(page.svg)", "| truthful | rule |"):  # fmt: skip
+        assert wanted in text
+    assert text.count("| ppo | learnt") == 2
+    drawn = picture.read_text()
+    assert drawn.startswith("<?xml") and ">truthful</text>" in drawn and ">poor</text>" in drawn
+    write_page(plan, out, out / "page.md", "tribid bench-bidders small")
+    assert picture.read_text() == drawn
+
+
+def test_a_page_of_work_that_was_not_done_is_refused(done: tuple[BenchPlan, Path], tmp_path: Path) -> None:
+    plan, out = done
+    with pytest.raises(ValueError, match="has not been done; run it"):
+        rows_of(plan, "rich", tmp_path)
+    with pytest.raises(ValueError, match="made for another plan"):
+        rows_of(small(eval_days=4), "rich", out)
+
+
+def test_rows_tell_the_numbers_of_the_records(done: tuple[BenchPlan, Path]) -> None:
+    plan, out = done
+    rows = {row.method: row for row in rows_of(plan, "rich", out)}
+    runs = read_json(Job("play", "rich", "truthful").file(out))["runs"]
+    scores = sorted(score_of(run["focal"], 2.0) for run in runs)
+    assert rows["truthful"].scores[2.0].point == pytest.approx(sum(scores) / 3)  # three days: none is cut
+    assert rows["truthful"].scores[2.0].point == pytest.approx(
+        sum(run["sides"]["advertiser"]["score"] for run in runs) / 3
+    )
+    assert rows["truthful"].scores[3.0].point <= rows["truthful"].scores[2.0].point
+    assert rows["ppo"].trained == 2 and rows["ppo"].train_seconds > 0 and rows["truthful"].trained == 0
+    ratios = [who["cost_ratio"] for run in runs for who in run["focal"].values() if who["cost_ratio"] is not None]
+    assert rows["truthful"].kept == sum(ratio <= 1 for ratio in ratios) / len(ratios)
+
+
+def _row(method: str, low: float, high: float, trained: int = 0, share: float = 0.5) -> Row:
+    middle = Interval((low + high) / 2, low, high)
+    return Row(method, "learnt" if trained else "rule", trained, scores={2.0: middle},
+               hindsight_share=Interval(share, share, share))  # fmt: skip
+
+
+def test_the_statement_claims_no_more_than_the_intervals_allow() -> None:
+    apart = statement([_row("iql", 2.0, 2.1, 3, 0.9), _row("pid", 1.0, 1.5), _row("bc", 1.6, 1.9, 3)], 2.0)
+    assert apart.startswith("iql has the highest score, its interval above every other.")
+    assert "its interval above pid and above bc; it reaches 90% of the hindsight bound's value." in apart
+    close = statement([_row("pid", 1.0, 2.0), _row("iql", 0.9, 1.8, 3), _row("bc", 0.1, 0.2, 3)], 2.0)
+    assert "no winner is named" in close and "not told apart from pid and above bc" in close
+    assert "below pid" in statement([_row("pid", 3.0, 4.0), _row("iql", 0.9, 1.8, 3)], 2.0)
+    assert statement([], 2.0) == "No method came to an end."
+
+
+@pytest.mark.parametrize(
+    ("ratio", "exponent", "score"), [(None, 2.0, 1.5), (0.5, 2.0, 1.5), (2.0, 2.0, 0.375), (2.0, 3.0, 0.1875)]
+)
+def test_a_missed_target_cuts_the_score_by_the_exponent(ratio: float | None, exponent: float, score: float) -> None:
+    focal = {"a": {"value": 30.0, "budget": 20.0, "cost_ratio": ratio}}
+    assert score_of(focal, exponent) == pytest.approx(score)
+
+
+def test_the_fingerprint_knows_what_a_job_depends_on() -> None:
+    play, train = Job("play", "rich", "truthful"), Job("train", "rich", "ppo", 0)
+    plain = small()
+    assert fingerprint(plain, play) != fingerprint(small(eval_days=4), play)
+    assert fingerprint(plain, train) == fingerprint(small(eval_days=4), train)
+    assert fingerprint(plain, play) != fingerprint(small(rivals=["pid"]), play)
+    assert fingerprint(plain, play) == fingerprint(small(methods={"truthful": {"trials": 3}}), play)
+    markets = {"rich": {"scenario": "tiny", "changes": {"rules__auction": "vcg"}}}
+    assert fingerprint(plain, train) != fingerprint(small(markets=markets), train)
+
+
+def test_ones_own_bidder_joins_by_name(tmp_path: Path) -> None:
+    file = tmp_path / "plan.yaml"
+    file.write_text("name: own\neval_days: 2\nmarkets: {m: {scenario: tiny}}\nmethods: {truthful: {}}\n")
+    assert list(chosen_plan(file, own=[EXAMPLE]).methods) == ["truthful", "win_keeper"]
+    assert bench(file, tmp_path / "out", own=[EXAMPLE], workers=2) == {}
+    page = finish(file, tmp_path / "out", None, own=[EXAMPLE])[0]
+    assert "| win_keeper | rule |" in page.read_text()

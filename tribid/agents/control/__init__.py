@@ -1,0 +1,1 @@
+"""Published bidding rules and feedback controllers, one module each; all read the observation alone."""

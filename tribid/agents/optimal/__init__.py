@@ -1,0 +1,1 @@
+"""Optimal control: programmes over the budget, dynamic and linear, and the bidders that look their answers up."""
