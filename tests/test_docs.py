@@ -15,6 +15,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from tribid.agents.algorithms import ALGORITHMS
+from tribid.agents.offline.auctionnet_state import STATE16_FIELDS
+from tribid.agents.offline.columns import COLUMNS
 from tribid.agents.policy_card import PolicyCard
 from tribid.agents.registry import BIDDERS
 from tribid.auctions import AUCTIONS, INDICES, STRATEGIES
@@ -181,6 +183,12 @@ def test_the_infos_table_is_that_of_the_environment() -> None:
 )
 def test_tables_of_names_hold_every_name(page: str, marker: str, names: list[str]) -> None:
     assert sorted(column(page, marker)) == sorted(names)
+
+
+def test_the_tables_of_recorded_days_are_those_of_the_code() -> None:
+    told = [(row[0].strip("`"), row[1].replace("`", "")) for row in table("bidders.md", "table: trajectories")]
+    assert told == [(name, what.replace("`", "")) for name, what in COLUMNS.items()]
+    assert [(row[0].strip("`"), row[1]) for row in table("bidders.md", "table: state16")] == list(STATE16_FIELDS)
 
 
 def test_every_algorithm_is_described() -> None:
