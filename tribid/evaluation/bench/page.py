@@ -14,6 +14,9 @@ from tribid.evaluation.results import commit, machine
 from tribid.evaluation.statistics import Interval
 from tribid.files import read_json, write_atomically
 
+NO_CONVERSION = 1e3
+"""The cost ratio of spend without a conversion, as ``tribid.evaluation.welfare`` has it."""
+
 
 class Origin(NamedTuple):
     """Where a page comes from: the command, the machine's class, the day, the commit, and seconds of work of all jobs."""
@@ -84,7 +87,8 @@ def _protocol(plan: BenchPlan) -> str:
         "rough). *Score*: mean over the judged advertisers of value over budget, times min(1, allowed cost / cost) to the "
         f"power of {' or '.join(f'{beta:g}' for beta in plan.exponents)} where there is a target. *Of bound*: value over "
         "the hindsight bound, for each advertiser alone against the others' bids as they were. *Cost ratio*: cost over "
-        f"what the target allows, {', '.join(f'{q:.0%}' for q in QUANTILES)} quantiles, and how many keep it. "
+        f"what the target allows (∞: spend without a conversion), {', '.join(f'{q:.0%}' for q in QUANTILES)} quantiles, "
+        "and how many keep it. "
         "*Training*: CPU-seconds a seed (fitting, where it says so).\n"
     )
 
@@ -113,7 +117,7 @@ def _cells(plan: BenchPlan, row: Row) -> list[str]:
         *(_value(row.scores[beta], "{:.3f}") for beta in plan.exponents),
         _value(row.conversions, "{:,.1f}"),
         _value(row.hindsight_share, "{:.1%}"),
-        " / ".join(f"{ratio:.2f}" for ratio in row.cost_ratio) or "–",
+        " / ".join(f"{ratio:.2f}" if ratio < NO_CONVERSION else "∞" for ratio in row.cost_ratio) or "–",
         "–" if math.isnan(row.kept) else f"{row.kept:.0%}",
         _value(row.budget_use, "{:.1%}"),
         _value(row.revenue, "{:,.0f}"),
@@ -130,9 +134,9 @@ def _value(interval: Interval | None, form: str) -> str:
 
 
 def _trials(plan: BenchPlan) -> str:
-    lines = [_line(["method", "settings tried on training seeds"]), _line(["---", "---"])]
+    lines = [_line(["method", "settings tried, on days that are not judged here"]), _line(["---", "---"])]
     for name, part in plan.methods.items():
-        lines.append(_line([name, "none: as published" if part.trials is None else str(part.trials)]))
+        lines.append(_line([name, "not counted" if part.trials is None else str(part.trials)]))
     return "\n".join(lines)
 
 

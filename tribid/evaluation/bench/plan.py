@@ -51,7 +51,7 @@ class MethodPart(_Part):
     """A way to bid: a ``bidder`` known by name (left out: the method's own name), or an ``algorithm`` to train.
 
     ``training`` holds fields of ``TrainingPlan``, beyond the plan's common ones. ``trials`` says how many settings were
-    tried on training seeds before these were chosen; None: as published, none tried.
+    tried, on days that are not judged, before these were chosen; None: not counted.
     """
 
     bidder: str | None = None
