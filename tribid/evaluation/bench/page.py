@@ -53,7 +53,8 @@ def page_text(
     """The page as Markdown."""
     parts = [
         f"# {plan.title or 'Bidders compared'}\n",
-        "This page is written by a command; nothing in it is typed by hand. What the methods are: [bidders](bidders.md).\n",
+        "This page is written by a command; nothing in it is typed by hand. What the methods are, and what the shipped "
+        "comparison shows and what stops it: [bidders](bidders.md#what-the-comparison-shows).\n",
         _origin(plan, origin),
         _protocol(plan),
         f"![Scores of all methods in every market, with intervals]({picture})\n",
