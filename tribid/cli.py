@@ -188,13 +188,14 @@ def evaluate(
     `tribid evaluate --replay 2997.test.theta.txt --bidders linear,fixed_lambda,pid,dual_pacing`.
     """
     with _readable_errors():
+        from tribid.agents.own import load_own
+
+        load_own(own or ())
         if replay is not None:
             _evaluate_log(replay, _names(bidders), info, train_log, budget_share, log_format, on_bad_row, out)
             return
-        from tribid.agents.own import load_own
         from tribid.evaluation.run import judge, write_report
 
-        load_own(own or ())
         with progress_bar("days played") as tell:
             results = judge(
                 load_scenario(scenario), _names(bidders or BIDDERS), focal=focal, rivals=_names(rivals),

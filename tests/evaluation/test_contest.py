@@ -81,7 +81,7 @@ def test_only_the_focal_advertisers_are_driven_by_the_contestant() -> None:
 
 def test_a_lineup_of_policies_maps_each_focal_advertiser_to_its_own() -> None:
     bidders = {"a": make_bidder("off", SPACE), "b": make_bidder("truthful", SPACE)}
-    contestant = Contestant(name="two", kind="learnt", bidders={0: bidders}, mapping=("a", "b"))
+    contestant = Contestant(name="two", kind="learnt", bidders={0: bidders}, mapping={0: ("a", "b")})
     runs = evaluate([contestant, _contestant("pid")], _protocol()).runs["two"]
     assert all(run.advertisers["adv_00"]["spend"] == 0 < run.advertisers["adv_02"]["spend"] for run in runs)
 
@@ -99,7 +99,7 @@ def test_unknown_names_are_refused_with_the_choices() -> None:
 
 def test_fixed_lambda_is_fitted_on_training_days_for_each_focal_advertiser() -> None:
     contestant = entrants(["fixed_lambda"], _protocol())[0]
-    assert contestant.mapping == ("adv_00", "adv_02")
+    assert contestant.mapping == {-1: ("adv_00", "adv_02")}
     assert set(contestant.trained_on["multipliers"]) == {"adv_00", "adv_02"}
     assert max(contestant.trained_on["seeds"]) < HELD_OUT
 

@@ -34,13 +34,13 @@ class Contestant:
     """A way to bid: one policy set per training seed (one unnamed set for what is not trained).
 
     ``bidders`` maps a training seed (-1: not trained) to the bidder, or to the policies by name with ``mapping`` giving
-    each focal advertiser its policy.
+    each focal advertiser its policy; both by training seed, for a method may group advertisers by what it sees.
     """
 
     name: str
     kind: str
     bidders: Mapping[int, Bidder | Mapping[str, Bidder]]
-    mapping: tuple[str, ...] | None = None
+    mapping: Mapping[int, tuple[str, ...]] | None = None
     trained_on: dict[str, Any] = field(default_factory=dict)
 
 
@@ -149,7 +149,7 @@ def lineup_for(contestant: Contestant, train_seed: int, protocol: Protocol) -> L
     """The full lineup of a contestant's day: its bidders for the focal advertisers, the rivals for the others."""
     given = contestant.bidders[train_seed]
     policies = dict(given) if isinstance(given, Mapping) else {"focal": given}
-    mapping = contestant.mapping or ("focal",) * len(protocol.focal)
+    mapping = contestant.mapping[train_seed] if contestant.mapping else ("focal",) * len(protocol.focal)
     count = len(build_world(protocol.scenario).advertisers)
     bidders: dict[str, Bidder] = {f"focal {name}": bidder for name, bidder in policies.items()}
     drivers = [""] * count

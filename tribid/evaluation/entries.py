@@ -62,6 +62,8 @@ def learning_of(run: str | Path) -> dict[str, list[dict[str, float]]]:
 def entrant(spec: str, protocol: Protocol) -> Contestant:
     """A contestant from a bidder's name, a fitted one's, or a training run's folder (named by its last part)."""
     space = BidderSpace.of(protocol.scenario)
+    if spec in FITTED and spec in BIDDERS:
+        raise ValueError(f"own bidder {spec!r} has the name of a fitted one; choose another than {', '.join(FITTED)}")
     if spec in FITTED:
         return _fitted(spec, protocol)
     if Path(spec).is_dir():
@@ -74,6 +76,11 @@ def entrant(spec: str, protocol: Protocol) -> Contestant:
     return Contestant(
         name=spec, kind="controller" if spec in _CONTROLLERS else "rule", bidders={-1: make_bidder(spec, space)}
     )
+
+
+def trained_entrant(run: Path, protocol: Protocol, seeds: Sequence[int]) -> Contestant:
+    """A contestant from these training seeds of a run."""
+    return _trained(run, protocol, BidderSpace.of(protocol.scenario), seeds)
 
 
 def entrants(specs: Sequence[str], protocol: Protocol) -> list[Contestant]:
@@ -127,20 +134,22 @@ def _fitted(name: str, protocol: Protocol) -> Contestant:
         name=name,
         kind="optimal control",
         bidders={-1: dict(zip(protocol.names, bidders, strict=True))},
-        mapping=protocol.names,
+        mapping={-1: protocol.names},
         trained_on={"seeds": list(seeds)} | ({"multipliers": multipliers} if multipliers else {}),
     )
 
 
-def _trained(run: Path, protocol: Protocol, space: BidderSpace) -> Contestant:
+def _trained(run: Path, protocol: Protocol, space: BidderSpace, seeds: Sequence[int] = ()) -> Contestant:
     bidders: dict[int, dict[str, Bidder]] = {}
-    mapping: tuple[str, ...] = ()
+    mapping: dict[int, tuple[str, ...]] = {}
     for seed, folder in seed_folders(run).items():
+        if seeds and seed not in seeds:
+            continue
         policies, drivers = load_lineup(folder / "policies", space=space)
         lacking = [name for name in protocol.names if name not in drivers]
         if lacking:
             raise ValueError(f"run {run} (seed {seed}) has no policy for {lacking[0]!r}, which is judged; train it too")
         bidders[seed] = dict(policies)
-        mapping = tuple(drivers[name] for name in protocol.names)
+        mapping[seed] = tuple(drivers[name] for name in protocol.names)
     plan = read_json(run / "run.json") if (run / "run.json").is_file() else {}
     return Contestant(name=run.name, kind="learnt", bidders=bidders, mapping=mapping, trained_on=dict(plan))

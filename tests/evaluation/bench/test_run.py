@@ -1,10 +1,15 @@
 """A comparison leaves a file for each job, goes on where it was stopped, and tells what failed."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tribid.agents.bidder import BidderSpace
+from tribid.agents.policy_file import save_lineup
+from tribid.agents.testing import random_policy
+from tribid.envs.scenario import load_scenario
 from tribid.evaluation.bench import jobs
 from tribid.evaluation.bench.command import bench, chosen_plan, finish
 from tribid.evaluation.bench.jobs import Job, do_job, fingerprint, is_done, jobs_of
@@ -12,6 +17,8 @@ from tribid.evaluation.bench.page import write_page
 from tribid.evaluation.bench.plan import BenchPlan
 from tribid.evaluation.bench.run import run_bench
 from tribid.evaluation.bench.table import Row, rows_of, score_of, statement
+from tribid.evaluation.contest import lineup_for
+from tribid.evaluation.entries import trained_entrant
 from tribid.evaluation.statistics import Interval
 from tribid.files import read_json
 
@@ -95,15 +102,39 @@ def test_a_method_that_fails_is_told_and_the_others_go_on(tmp_path: Path, monkey
     assert not is_done(plan, Job("train", "rich", "ppo", 0), tmp_path)
 
 
-def test_a_mistake_of_ours_is_not_taken_for_a_method_that_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_fault_is_recorded_and_not_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def breaks(*_: Any) -> dict[str, Any]:
         raise KeyError("oops")
 
     monkeypatch.setitem(jobs._KINDS, "play", breaks)
-    with pytest.raises(KeyError):
-        do_job(small(), Job("play", "rich", "truthful"), tmp_path)
+    assert do_job(small(), Job("play", "rich", "truthful"), tmp_path) == "KeyError: 'oops'"
+    assert not is_done(small(), Job("play", "rich", "truthful"), tmp_path)
+
+
+def test_a_training_that_was_cut_short_is_not_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tribid.agents import training
+
+    whole = training.train
+    monkeypatch.setattr(training, "train", lambda plan, folder: replace(whole(plan, folder), interrupted=True))
+    with pytest.raises(KeyboardInterrupt):
+        do_job(small(), Job("train", "rich", "ppo", 0), tmp_path)
+    assert not is_done(small(), Job("train", "rich", "ppo", 0), tmp_path)
+
+
+def test_each_training_seed_is_played_with_its_own_mapping(tmp_path: Path) -> None:
+    space, scenario = BidderSpace.of("tiny"), load_scenario("tiny")
+    policies = {name: random_policy(space, seed=place) for place, name in enumerate(("a", "b"))}
+    names = [f"adv_{i:02d}" for i in range(5)]
+    for seed, drivers in ((0, "aabab"), (1, "bbaba"), (7, "aaaaa")):
+        save_lineup(
+            policies, dict(zip(names, drivers, strict=True)), tmp_path / f"seed-{seed}" / "policies", scenario=scenario
+        )
+    protocol = small().protocol("rich")
+    contestant = trained_entrant(tmp_path, protocol, (0, 1))
+    assert set(contestant.bidders) == {0, 1}
+    for seed, wanted in ((0, "abb"), (1, "baa")):
+        mapping = lineup_for(contestant, seed, protocol).mapping
+        assert [mapping[who] for who in protocol.focal] == [f"focal {name}" for name in wanted]
 
 
 def test_the_page_says_what_was_run_and_shows_every_method_in_every_market(done: tuple[BenchPlan, Path]) -> None:
@@ -150,13 +181,15 @@ def _row(method: str, low: float, high: float, trained: int = 0, share: float = 
 
 
 def test_the_statement_claims_no_more_than_the_intervals_allow() -> None:
-    apart = statement([_row("iql", 2.0, 2.1, 3, 0.9), _row("pid", 1.0, 1.5), _row("bc", 1.6, 1.9, 3)], 2.0)
+    apart = statement([_row("iql", 2.0, 2.1, 3, 0.9), _row("pid", 1.0, 1.5), _row("bc", 1.6, 1.9, 3)], 2.0, 10)
     assert apart.startswith("iql has the highest score, its interval above every other.")
     assert "its interval above pid and above bc; it reaches 90% of the hindsight bound's value." in apart
-    close = statement([_row("pid", 1.0, 2.0), _row("iql", 0.9, 1.8, 3), _row("bc", 0.1, 0.2, 3)], 2.0)
+    close = statement([_row("pid", 1.0, 2.0), _row("iql", 0.9, 1.8, 3), _row("bc", 0.1, 0.2, 3)], 2.0, 10)
     assert "no winner is named" in close and "not told apart from pid and above bc" in close
-    assert "below pid" in statement([_row("pid", 3.0, 4.0), _row("iql", 0.9, 1.8, 3)], 2.0)
-    assert statement([], 2.0) == "No method came to an end."
+    assert "below pid" in statement([_row("pid", 3.0, 4.0), _row("iql", 0.9, 1.8, 3)], 2.0, 10)
+    assert "3 training seeds are few" in close
+    assert statement([_row("pid", 3.0, 4.0)], 2.0, 9).startswith("No winner is named: 9 days")
+    assert statement([], 2.0, 10) == "No method came to an end."
 
 
 @pytest.mark.parametrize(

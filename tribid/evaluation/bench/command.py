@@ -1,13 +1,16 @@
 """``tribid bench-bidders``: a plan with bidders of one's own, the run, and the page."""
 
+import hashlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tribid.agents.algorithms import ALGORITHMS
 from tribid.agents.own import load_own
 from tribid.evaluation.bench.page import write_page
 from tribid.evaluation.bench.plan import BenchPlan, MethodPart, load_plan
 from tribid.evaluation.bench.run import Progress, run_bench
+from tribid.evaluation.entries import FITTED
 from tribid.evaluation.replayed import info_beside
 from tribid.evaluation.rtb_log import replay_rtb, rtb_markdown
 
@@ -20,7 +23,14 @@ def chosen_plan(
 ) -> BenchPlan:
     """The plan with these markets and methods alone, and every bidder of ``own``."""
     loaded = load_plan(plan)
-    mine = {name: MethodPart() for name in load_own(own)}
+    mine = {
+        name: MethodPart(source=hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16])
+        for file in own
+        for name in load_own([file])
+    }
+    taken = sorted(set(mine) & (set(loaded.methods) | set(FITTED) | set(ALGORITHMS)))
+    if taken:
+        raise ValueError(f"own bidder {taken[0]!r} has the name of another method; choose another name")
     with_own = loaded.model_copy(update={"methods": {**loaded.methods, **mine}})
     return with_own.part(markets, [*methods, *mine] if methods else ())
 

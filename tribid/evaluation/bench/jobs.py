@@ -16,7 +16,7 @@ from tribid.agents.own import load_own
 from tribid.agents.seeds import describe
 from tribid.evaluation.bench.plan import BenchPlan
 from tribid.evaluation.contest import Contestant, Protocol, Run, play_run
-from tribid.evaluation.entries import entrant
+from tribid.evaluation.entries import entrant, trained_entrant
 from tribid.evaluation.results import commit, plain
 from tribid.files import read_json, write_json
 
@@ -65,6 +65,7 @@ def fingerprint(plan: BenchPlan, job: Job) -> str:
         "home": plan.markets[home].load().hash,
         "rivals": plan.rivals,
         "focal": market.focal or plan.focal,
+        "learners": plan.markets[home].focal or plan.focal,
     }
     if job.method:
         method = plan.methods[job.method]
@@ -72,6 +73,8 @@ def fingerprint(plan: BenchPlan, job: Job) -> str:
         content["training"] = plan.training if method.algorithm else {}
         if method.algorithm and ALGORITHMS[method.algorithm].offline:
             content["collect"] = plan.collect.model_dump(mode="json")
+        if (method.bidder or "").endswith(".safetensors"):
+            content["file"] = hashlib.sha256(Path(str(method.bidder)).read_bytes()).hexdigest()
     if job.kind == "collect":
         content["collect"] = plan.collect.model_dump(mode="json")
     if job.kind == "play":
@@ -91,14 +94,15 @@ def is_done(plan: BenchPlan, job: Job, out: Path) -> bool:
 def do_job(plan: BenchPlan, job: Job, out: Path, own: tuple[str, ...] = ()) -> str:
     """Do it and write its record; what went wrong, or nothing.
 
-    A method that fails (it diverges, it does not fit the market) is recorded as failed and does not stop the others.
+    A method that fails (it diverges, does not fit the market, has a fault) is recorded as failed and does not stop the
+    others.
     """
     load_own(own)
     started, cpu = time.perf_counter(), time.process_time()
     try:
         found = _KINDS[job.kind](plan, job, out)
         failed = ""
-    except (ValueError, ArithmeticError, ImportError) as error:
+    except Exception as error:  # whatever a method does wrong (one's own, too) must not stop the others
         found, failed = {}, f"{type(error).__name__}: {error}"
     record = {
         "fingerprint": fingerprint(plan, job), "commit": commit(), "failed": failed,
@@ -130,6 +134,8 @@ def _train(plan: BenchPlan, job: Job, out: Path) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "run.json", describe(training))
     trained = train(replace(training, seed=job.seed, tensorboard=False), folder / f"seed-{job.seed}")
+    if trained.interrupted:
+        raise KeyboardInterrupt  # no record: what was cut short is not done
     return {"steps": trained.learning[-1]["steps"] if trained.learning else 0}
 
 
@@ -151,8 +157,7 @@ def _contestant(plan: BenchPlan, job: Job, out: Path, protocol: Protocol) -> Con
         failed = read_json(Job("train", home, job.method, seed).file(out)).get("failed")
         if failed:
             raise ValueError(f"training seed {seed} failed: {failed}")
-    trained = entrant(str(run_folder(out, home, job.method)), protocol)
-    return replace(trained, bidders={seed: trained.bidders[seed] for seed in plan.train_seeds})
+    return trained_entrant(run_folder(out, home, job.method), protocol, plan.train_seeds)
 
 
 def _row(run: Run, protocol: Protocol) -> dict[str, Any]:

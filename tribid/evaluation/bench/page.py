@@ -62,7 +62,11 @@ def page_text(
     for market, rows in tables.items():
         part = plan.markets[market]
         home = f" Learners were trained in {part.trained_in}." if part.trained_in else ""
-        parts += [f"## {market}\n", f"{part.title}{home}\n".lstrip() or "", statement(rows, plan.exponents[0]) + "\n"]
+        parts += [
+            f"## {market}\n",
+            f"{part.title}{home}\n".lstrip() or "",
+            statement(rows, plan.exponents[0], plan.eval_days) + "\n",
+        ]
         parts += [_market(plan, rows), ""]
         parts += [f"* {row.method} failed: {row.failed}" for row in rows if row.failed]
     parts += ["", *log_tables]

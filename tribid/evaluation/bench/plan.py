@@ -58,6 +58,7 @@ class MethodPart(_Part):
     algorithm: str | None = None
     training: dict[str, Any] = {}
     trials: int | None = Field(None, ge=0)
+    source: str = Field("", description="digest of the file of a bidder of one's own; filled in by the command")
 
     @model_validator(mode="after")
     def _one_or_the_other(self) -> "MethodPart":

@@ -15,7 +15,10 @@ from tribid.evaluation.statistics import Interval, two_level_bootstrap, verdict
 from tribid.files import read_json
 
 QUANTILES = (0.1, 0.5, 0.9)
-"""Of the cost ratios, over the focal advertisers with a target, days and training seeds."""
+"""Of the cost ratios, over the focal advertisers with a target, days and training seeds; each is one that occurred."""
+
+ENOUGH = 10
+"""The least days to name a winner on, and the least training seeds for intervals that are not too narrow."""
 
 
 class Row(NamedTuple):
@@ -76,7 +79,9 @@ def _row(plan: BenchPlan, market: str, method: str, out: Path) -> Row:
         revenue=_of_side(runs, "platform", "revenue"),
         relevance=_of_side(runs, "user", "relevance"),
         leave_rate=_of_side(runs, "user", "leave_rate"),
-        cost_ratio=tuple(float(q) for q in np.quantile(ratios, QUANTILES)) if len(ratios) else (),
+        cost_ratio=tuple(float(q) for q in np.quantile(ratios, QUANTILES, method="inverted_cdf"))
+        if len(ratios)
+        else (),
         kept=float((ratios <= 1.0).mean()) if len(ratios) else math.nan,
         train_seconds=cost,
         fit_seconds=float(record["fit_seconds"]),
@@ -101,22 +106,29 @@ def score_of(focal: Mapping[str, Mapping[str, Any]], exponent: float) -> float:
     return float(np.mean(parts))
 
 
-def statement(rows: Sequence[Row], exponent: float) -> str:
-    """Who leads, if anybody does, and how the best learnt policy stands to PID, to BC and to the hindsight bound."""
+def statement(rows: Sequence[Row], exponent: float, days: int) -> str:
+    """Who leads, if anybody does, and how the best learnt policy stands to PID, to BC and to the hindsight bound.
+
+    With fewer than ten days nobody is told from anybody; fewer than ten training seeds make intervals too narrow.
+    """
     scores = {row.method: row.scores[exponent] for row in rows if row.scores}
     if not scores:
         return "No method came to an end."
     best = max(scores, key=lambda name: scores[name].point)
+    learnt = [row for row in rows if row.trained and row.scores]
+    if days < ENOUGH:
+        return f"No winner is named: {days} days are too few to tell methods apart; {ENOUGH} are the least."
     winner = verdict(scores)
     words = [
         f"{winner} has the highest score, its interval above every other."
         if winner
         else f"{best} has the highest score, but its interval overlaps another's: no winner is named."
     ]
-    learnt = [row for row in rows if row.trained and row.scores]
     if learnt:
         words.append(_learnt(max(learnt, key=lambda row: row.scores[exponent].point), rows, exponent))
-    return " ".join(words)
+        few = min(row.trained for row in learnt)
+        words.append(f"{few} training seeds are few: under {ENOUGH} make intervals too narrow." if few < ENOUGH else "")
+    return " ".join(words).strip()
 
 
 def _learnt(best: Row, rows: Sequence[Row], exponent: float) -> str:
