@@ -203,7 +203,7 @@ def test_ctrl_c_ends_the_training_with_a_usable_policy(tmp_path: Path) -> None:
 
 def test_a_training_that_diverges_says_so_and_keeps_what_was_good(tmp_path: Path) -> None:
     classroom = DrlbClassroom(QUICK, tmp_path, rule=DrlbRule(hidden=(16,), learning_rate=1e30, updates=1))
-    with pytest.raises(DivergenceError, match="allowed are finite numbers"):
+    with pytest.raises(DivergenceError, match=r"allowed are finite numbers|is no policy"):
         classroom.run()
     assert set(classroom.last_good.policies) == {"shared"}
 

@@ -188,6 +188,12 @@ def test_a_last_bit_of_a_weight_is_noticed_by_the_probes_even_with_a_forged_card
         load_policy(saved)
 
 
+def test_weights_that_could_answer_with_nan_are_refused(saved: Path) -> None:
+    change_weights(saved, lambda tensors: [tensors[f"layer{i}.weight"].fill(3e38) for i in range(3)])
+    with pytest.raises(ValueError, match=r"the network up to layer 0 can give .* allowed is 1e\+37"):
+        load_policy(saved)
+
+
 REQUIRED = [
     "name", "tribid_version", "scenario", "observation", "segments", "max_multiplier", "ticks", "network", "weights_sha256",
 ]  # fmt: skip
@@ -325,7 +331,18 @@ def test_a_crash_between_weights_and_card_leaves_nothing_that_loads_wrongly(
 
 
 def test_a_lineup_comes_back_whatever_the_policies_are_called(tmp_path: Path) -> None:
-    names = ["shared", "Shared", "../../etc/passwd", "Café & Co", "", "x" * 80, "adv/00", "adv:00"]
+    names = [
+        "shared",
+        "Shared",
+        "../../etc/passwd",
+        "Café & Co",
+        "",
+        "x" * 80,
+        "adv/00",
+        "adv:00",
+        "adv_00-2",
+        "lineup",
+    ]
     policies = {name: random_policy(SPACE, seed=seed) for seed, name in enumerate(names) if name}
     mapping = {f"adv{i:02d}": name for i, name in enumerate(policies)}
     folder = tmp_path / "run" / "policies"

@@ -134,6 +134,8 @@ class DayClassroom:
     def run(self) -> None:
         """Play and learn day after day."""
         loggers = self._loggers()
+        for name, pupil in self.pupils.items():
+            self.last_good.offer(name, pupil.export)  # so that there is one, whatever the first update does
         self._tell()
         try:
             for day in range(self.days):

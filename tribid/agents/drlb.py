@@ -5,10 +5,10 @@ advertising" (CIKM 2018). The bid is the value over lambda, so the multiplier is
 won in a tick misleads: money spent early is missing late. A network (RewardNet) therefore learns the reward M(s, a),
 the highest return of all episodes in which action a was taken in state s.
 
-Where this differs from the paper: a state counts as met again where its numbers, rounded to ``CELL``, are the same; the
-Q-network asks the RewardNet when a transition is replayed, not when it is stored; rewards are divided by the ticks of a
-day, so that a sum of them stays near 1; and the state holds ``ADDED`` numbers, as one policy may drive several advertisers,
-some with a target.
+Where this differs from the paper: a state counts as met again where the numbers of ``STATE``, rounded to ``CELL``, are
+the same for the same advertiser; the Q-network asks the RewardNet when a transition is replayed, not when it is stored;
+rewards are divided by the ticks of a day, so that a sum of them stays near 1; and the state holds ``ADDED`` numbers, as
+one policy may drive several advertisers, some with a target.
 """
 
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ ADDED = (
 """Fields that tell one advertiser from another, how far a target is missed, and what the multiplier is now."""
 
 CELL = 0.05
-"""Numbers of the state are equal where they round to the same multiple of this."""
+"""The numbers of ``STATE`` are equal where they round to the same multiple of this."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,6 +45,8 @@ class TrainingPlan:
 
     ``data`` is the file or folder of recorded trajectories (``tribid collect``) that an offline algorithm learns from;
     others take none.
+
+    Some algorithms ignore some of these (rounds, mapping, warm start); their classrooms and docs/bidders.md say which.
     """
 
     scenario: Scenario

@@ -268,8 +268,12 @@ def _names(path: Path, key: str, content: Any) -> dict[str, str]:
 def _stems(names: list[str]) -> dict[str, str]:
     """A file name for each policy, from its name where that is safe, and no two alike on any file system."""
     stems: dict[str, str] = {}
-    for index, name in enumerate(names):
-        stem = re.sub(r"[^A-Za-z0-9_-]+", "_", name)[:60] or "policy"
-        taken = {other.lower() for other in stems.values()}
-        stems[name] = stem if stem.lower() not in taken else f"{stem}-{index}"
+    taken = {Path(LINEUP_FILE).stem}
+    for name in names:
+        base = re.sub(r"[^A-Za-z0-9_-]+", "_", name)[:60] or "policy"
+        stem, count = base, 1
+        while stem.lower() in taken:
+            stem, count = f"{base}-{count}", count + 1
+        taken.add(stem.lower())
+        stems[name] = stem
     return stems

@@ -105,6 +105,7 @@ class Sb3Classroom:
             self.inspect(name)
         self._taught.add(name)
         steps = self.plan.steps * (round_ + 1) // self.plan.rounds - model.num_timesteps
+        _end_returns(model)
         model._last_obs = None  # so that the turn begins a day, with the rivals of the turn
         try:
             if steps > 0:
@@ -188,3 +189,11 @@ class _Watch(BaseCallback):
             total = plan.steps * len(room.roster.names)
             room.progress(min(room.done, total), total, room.learning[-1]["score"] if room.learning else None)
         return True
+
+
+def _end_returns(model: BaseAlgorithm) -> None:
+    """A turn that ended within a day: no return of several ticks goes on from its last transition into another day."""
+    buffer: Any = getattr(model, "replay_buffer", None)
+    if buffer is not None and buffer.size():
+        last = buffer.pos - 1
+        buffer.timeouts[last] = np.maximum(buffer.timeouts[last], 1.0 - buffer.dones[last])

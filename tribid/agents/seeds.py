@@ -54,7 +54,12 @@ def train_seeds(
 
 def _check(plan: TrainingPlan) -> None:
     """Raise what the training would raise, before anything is written."""
-    space = Roster.of(plan).space
+    roster = Roster.of(plan)
+    space = roster.space
+    if plan.algorithm == "dqn_s" and len(roster.rows) > 1:
+        raise ValueError(f"mapping is {plan.mapping!r}; allowed with one Q function for all (dqn_s) is 'shared'")
+    if plan.data and not Path(plan.data).exists():
+        raise ValueError(f"data is {plan.data!r}; there is no such file or folder")
     if plan.warm_start:
         make_bidder(plan.warm_start, space)
     if plan.on_device:

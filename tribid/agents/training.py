@@ -74,7 +74,9 @@ def train(plan: TrainingPlan, folder: Path, progress: Progress | None = None) ->
         raise diverged
     trained = Trained(
         plan=plan,
-        policies=dict(classroom.last_good.policies) if diverged else {name: classroom.snapshot(name) for name in names},
+        policies=dict(classroom.last_good.policies)
+        if diverged
+        else {name: _standing(classroom, name) for name in names},
         mapping=classroom.roster.mapping,
         learning=classroom.learning,
         interrupted=interrupted,
@@ -83,6 +85,16 @@ def train(plan: TrainingPlan, folder: Path, progress: Progress | None = None) ->
     if diverged:
         raise DivergenceError(f"{diverged}; the last good policies are in {folder / 'policies'}") from diverged
     return trained
+
+
+def _standing(classroom: "Classroom", name: str) -> ServedPolicy:
+    """The policy as it stands, or its last good form where an interrupted update left numbers that are none."""
+    try:
+        return classroom.snapshot(name)
+    except ValueError:
+        if name not in classroom.last_good.policies:
+            raise
+        return classroom.last_good.policies[name]
 
 
 def save(trained: Trained, folder: Path) -> None:

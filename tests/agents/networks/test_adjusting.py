@@ -68,7 +68,7 @@ def test_the_logarithm_is_the_machines_but_for_its_last_bits() -> None:
 
 
 def test_extreme_weights_still_give_actions_within_the_bounds() -> None:
-    mover = policy(std=np.full(SPACE.observation_size, 1e-30), clip=1e38)
+    mover = policy(std=np.full(SPACE.observation_size, 1e-30), clip=1e30)
     state = None
     for _ in range(3):
         actions, state = mover.predict(np.full((3, SPACE.observation_size), 1e30, np.float32), state)

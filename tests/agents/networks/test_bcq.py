@@ -128,8 +128,16 @@ def test_what_does_not_fit_is_refused() -> None:
         policy.card().policy(SPACE, lacking)
     with pytest.raises(ValueError, match="finite"):
         policy.act(np.full((1, 36), np.nan, np.float32))
-    with pytest.raises(ValidationError, match="weights; allowed are"):
+    with pytest.raises(ValidationError, match=r"weights and .* multiplications a row; allowed are"):
         card_for(SPACE, decoder=(4096,) * 3)
+    with pytest.raises(ValidationError, match="multiplications a row; allowed are"):
+        card_for(SPACE, decoder=(2000, 2000), draws=1024)
+    huge = {
+        name: np.full_like(part, 1e4) if "layer" in name else part
+        for name, part in weights_for(card_for(SPACE, decoder=(64,) * 9)).items()
+    }
+    with pytest.raises(ValueError, match=r"decoder up to layer \d can give .* allowed is 1e\+37"):
+        card_for(SPACE, decoder=(64,) * 9).policy(SPACE, huge)
     with pytest.raises(ValidationError, match="reach"):
         card_for(SPACE, reach=float("nan"))
 

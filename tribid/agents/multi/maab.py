@@ -128,8 +128,9 @@ class MaabClassroom(DayClassroom):
         """Play the tick, and give every agent its reward."""
         played = self.arena.play(actions)
         bids = played.multiplier / self.arena.space.max_multiplier
-        earned = _REWARD_SCALE * training_reward(self.settings, played.own, self.arena.budgets, bids, bars)
-        paid = _REWARD_SCALE * bar_reward(played.spend, bids, bars)
+        reached = bars * (1.0 - 1e-12)  # a mean of equal bids may lie one bit below them
+        earned = _REWARD_SCALE * training_reward(self.settings, played.own, self.arena.budgets, bids, reached)
+        paid = _REWARD_SCALE * bar_reward(played.spend, bids, reached)
         for name, rows_of in self.arena.rows.items():
             means = self._groups[name]
             kept.earned(name, *(_grouped(means, part[:, rows_of, None]).ravel() for part in (earned, paid)))

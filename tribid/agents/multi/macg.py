@@ -211,5 +211,7 @@ class MacgClassroom(DayClassroom):
         a, who = self.arena.state.advertisers, self.roster.rows[name]
         worth = a.mean_pcvr[who] * a.price_micros[who] * self.cost_per_gmv
         cap = self.arena.space.max_multiplier
-        ratio = np.clip(worth / np.maximum(a.unit_bid_micros[who], 1e-9), cap**-0.7, cap**0.7)
+        # Never so low that y takes the multiplier below the action map's knee, where it is no logarithm.
+        least = min(1.0, max(cap**-0.7, cap**-0.9 / (1.0 - self.settings.bid_range)))
+        ratio = np.clip(worth / np.maximum(a.unit_bid_micros[who], 1e-9), least, cap**0.7)
         return float(np.exp(np.average(np.log(ratio), weights=a.budget_micros[who])))

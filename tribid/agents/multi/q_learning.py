@@ -149,7 +149,7 @@ class _Replay:
 
     def add(self, *day: NDArray[Any]) -> None:
         """Parts [T, R, ...] in the order of ``draw``."""
-        rows = [torch.from_numpy(part.reshape(-1, *part.shape[2:])) for part in day]
+        rows = [torch.from_numpy(part.reshape(-1, *part.shape[2:])[-self._room :]) for part in day]
         places = (self._next + torch.arange(len(rows[0]))) % self._room
         for part, new in zip(self._parts, rows, strict=True):
             part[places] = new.to(part.dtype)

@@ -77,6 +77,8 @@ class AdjustingPolicy(Perceptron):
 
 def check_start(start: float, space: BidderSpace) -> None:
     """Raise ``ValueError`` for a first multiplier that is not within one over the space's cap and the cap."""
+    if not np.float32(space.max_multiplier) > 1:
+        raise ValueError(f"max_multiplier is {space.max_multiplier!r}; allowed is a number above 1 in float32")
     if not 1.0 / space.max_multiplier <= start <= space.max_multiplier:
         raise ValueError(
             f"start is {start!r}; allowed is a number from {1.0 / space.max_multiplier:g} to {space.max_multiplier:g}"

@@ -16,8 +16,8 @@ from pydantic import Field, model_validator
 
 from tribid.agents.bidder import Actions, BidderSpace
 from tribid.agents.networks.arithmetic import dense32, normalise32, tanh32
-from tribid.agents.networks.card import MOST_WEIGHTS, NetworkCard, checked_rows
-from tribid.agents.networks.weights import checked_weights
+from tribid.agents.networks.card import MOST_WEIGHTS, MOST_WORK, NetworkCard, checked_rows
+from tribid.agents.networks.weights import check_reach, checked_weights
 
 NETWORKS = ("decoder", "perturbation", "critic")
 """The three networks, as their tensors are named."""
@@ -43,8 +43,12 @@ class BcqCard(NetworkCard):
     @model_validator(mode="after")
     def _not_too_many(self) -> "BcqCard":
         count = sum(int(np.prod(shape)) for shape in self.tensors().values())
-        if count > MOST_WEIGHTS:
-            raise ValueError(f"the sizes make {count} weights; allowed are {MOST_WEIGHTS}")
+        work = self.draws * sum(a * b for name in NETWORKS for a, b in pairwise(self.sizes(name)))
+        if count > MOST_WEIGHTS or work > MOST_WORK:
+            raise ValueError(
+                f"the sizes make {count} weights and {work} multiplications a row; "
+                f"allowed are {MOST_WEIGHTS} and {MOST_WORK}"
+            )
         return self
 
     def sizes(self, network: str) -> tuple[int, ...]:
@@ -92,6 +96,11 @@ class BcqPolicy:
             )
         kept = checked_weights(card, self.weights)
         object.__setattr__(self, "weights", kept)
+        start = max(card.observation_clip, float(np.abs(kept["draws"]).max()), 1.0)
+        for name in NETWORKS:
+            layers = range(len(card.sizes(name)) - 1)
+            weights, biases = ([kept[f"{name}.layer{i}.{part}"] for i in layers] for part in ("weight", "bias"))
+            check_reach(name, weights, biases, start, False)
         decoder, perturbation, critic = (_net(card, kept, name) for name in NETWORKS)
         object.__setattr__(self, "_nets", (decoder, perturbation, critic))
 

@@ -12,6 +12,9 @@ from tribid.agents.bidder import Actions, BidderSpace
 MOST_WEIGHTS = 1 << 23
 """The most numbers that a network's card may call for; 32 MiB."""
 
+MOST_WORK = 1 << 27
+"""The most multiplications for a row, where a network uses its weights more than once: tenths of a second."""
+
 
 class NetworkCard(BaseModel):
     """The part of a policy's card that describes its network; each kind extends it by ``kind`` and its sizes.

@@ -27,12 +27,9 @@ from pydantic import Field, model_validator
 
 from tribid.agents.bidder import Actions, BidderSpace
 from tribid.agents.networks.arithmetic import dense32, normalise32, tanh32
-from tribid.agents.networks.card import MOST_WEIGHTS, NetworkCard, checked_rows
+from tribid.agents.networks.card import MOST_WEIGHTS, MOST_WORK, NetworkCard, checked_rows
 from tribid.agents.networks.weights import checked_weights, turned
 from tribid.envs.observation import field_index
-
-MOST_WORK = 1 << 27
-"""The most multiplications, about, of one answer."""
 
 Size = Annotated[int, Field(ge=1, le=1024)]
 Limit = Annotated[float, Field(gt=0, le=1e3, allow_inf_nan=False)]

@@ -79,7 +79,7 @@ class DiscretePolicy(Perceptron):
     def chosen(self, observation: Any) -> NDArray[np.int64]:
         """The index of each segment's choice, [n, S]."""
         numbers = self.numbers(observation)
-        best: NDArray[np.int64] = numbers.reshape(len(numbers), self.space.segments, -1).argmax(axis=2)
+        best: NDArray[np.int64] = numbers.reshape(len(numbers), self.space.segments, len(self.choices)).argmax(axis=2)
         return best
 
     def card(self) -> DiscreteCard:

@@ -21,6 +21,7 @@ from tribid.agents.networks.arithmetic import dense32, normalise32, sigmoid32, t
 from tribid.agents.networks.card import MOST_WEIGHTS, NetworkCard, checked_rows, float32_tensor
 from tribid.agents.networks.mlp import OUTPUTS
 from tribid.agents.networks.perceptron import ACTIVATIONS
+from tribid.agents.networks.weights import check_reach
 
 _GATES = 4
 
@@ -234,6 +235,11 @@ class LstmPolicy:
         for i, (weight, first, last) in enumerate(zip(self.weights, self.sizes[:-1], self.sizes[1:], strict=True)):
             if weight.shape != (last, first):
                 raise ValueError(f"weights[{i}] has shape {weight.shape}; allowed is {(last, first)}")
+        start = float(self.clip)
+        for i, cell in enumerate(self.cells):
+            check_reach(f"cells[{i}]", (cell.weight, cell.recurrent), (cell.bias, cell.bias), start, True)
+            start = 1.0
+        check_reach("the layers after the LSTM", self.weights, self.biases, 1.0, self.activation == "tanh")
         ends, fits = (len(self.mean), self.sizes[-1]), (self.space.observation_size, self.space.segments)
         if ends != fits:
             raise ValueError(f"the network maps {ends[0]} numbers to {ends[1]}; allowed is {fits[0]} to {fits[1]}")

@@ -16,6 +16,7 @@ from pydantic import Field, field_validator
 from tribid.agents.bidder import BidderSpace
 from tribid.agents.networks.arithmetic import dense32, normalise32, tanh32
 from tribid.agents.networks.card import MOST_WEIGHTS, NetworkCard, checked_rows, float32_tensor
+from tribid.agents.networks.weights import check_reach
 
 ACTIVATIONS = ("tanh", "relu")
 """What hidden layers may end in."""
@@ -137,6 +138,7 @@ class Perceptron:
         for i, (weight, into, out) in enumerate(zip(self.weights, self.sizes[:-1], self.sizes[1:], strict=True)):
             if weight.shape != (out, into):
                 raise ValueError(f"weights[{i}] has shape {weight.shape}; allowed is {(out, into)}")
+        check_reach("the network", self.weights, self.biases, float(self.clip), self.activation == "tanh")
 
 
 @njit(cache=True, error_model="numpy")

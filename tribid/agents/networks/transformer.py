@@ -19,13 +19,10 @@ from pydantic import Field, model_validator
 from tribid.agents.bidder import Actions, BidderSpace, fresh_rows
 from tribid.agents.networks.arithmetic import dense32, normalise32, tanh32
 from tribid.agents.networks.attention import Blocks, blocks32, layer_norm32, make_room
-from tribid.agents.networks.card import MOST_WEIGHTS, NetworkCard, checked_rows
+from tribid.agents.networks.card import MOST_WEIGHTS, MOST_WORK, NetworkCard, checked_rows
 from tribid.agents.networks.score import TERMS, Prospect, prospect32, score32, score_places, term_places
 from tribid.agents.networks.weights import checked_weights, turned
 from tribid.envs.observation import field_index
-
-MOST_WORK = 1 << 27
-"""The most multiplications, about, of one answer."""
 
 MOST_RETURN = 10.0
 """Returns to go are cut to plus and minus this many distances between a low and a high day."""

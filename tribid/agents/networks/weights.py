@@ -1,6 +1,6 @@
 """The named weights of a network: checked against its card, and turned for kernels."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +9,9 @@ from tribid.agents.networks.card import NetworkCard, float32_tensor
 
 MOST_SIZE = 1e4
 """The largest weight: with it no number in a network of few normalised or cut layers can pass float32's range."""
+
+MOST_NUMBER = 1e37
+"""The largest number that a served network may be able to reach; float32 ends at 3.4e38."""
 
 
 def checked_weights(card: NetworkCard, weights: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
@@ -32,6 +35,27 @@ def checked_weights(card: NetworkCard, weights: Mapping[str, NDArray[np.float32]
         if name.endswith(".std") and not (kept[name] > 0).all():
             raise ValueError(f"{name} holds {kept[name].min()}; allowed are numbers above 0")
     return kept
+
+
+def check_reach(
+    name: str,
+    weights: Sequence[NDArray[np.float32]],
+    biases: Sequence[NDArray[np.float32]],
+    start: float,
+    squashed: bool,
+) -> float:
+    """The largest size that dense layers [out, in] can give for inputs up to ``start``; hidden ones end in tanh or relu.
+
+    Every partial sum lies below it. ``ValueError`` above ``MOST_NUMBER``: such a network could answer with NaN.
+    """
+    most = start
+    for i, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+        most = most * float(np.abs(weight).sum(axis=1, dtype=np.float64).max()) + float(np.abs(bias).max())
+        if not most <= MOST_NUMBER:
+            raise ValueError(f"{name} up to layer {i} can give {most:.3g}; allowed is {MOST_NUMBER:g}")
+        if squashed and i < len(weights) - 1:
+            most = 1.0
+    return most
 
 
 def turned(weights: Mapping[str, NDArray[np.float32]], name: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

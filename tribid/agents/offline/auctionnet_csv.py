@@ -40,7 +40,7 @@ AUCTIONNET_COLUMNS: dict[str, str] = {
 }
 """The file's columns, all required."""
 
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_NUMBER = r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
 _STATE = rf"^\(\s*{_NUMBER}(?:\s*,\s*{_NUMBER}){{{STATE16 - 1}}}\s*,?\s*\)$"
 _WHOLE = ("deliveryPeriodIndex", "advertiserNumber", "advertiserCategoryIndex", "timeStepIndex", "done")
 _TEXT = ("state", "next_state")

@@ -53,7 +53,9 @@ def read_part(file: Path) -> pl.DataFrame:
     """One file's rows in this module's types, checked column by column."""
     try:
         frame = pl.read_parquet(file, use_pyarrow=False, hive_partitioning=False, glob=False)
-    except (OSError, pl.exceptions.PolarsError) as error:
+    except BaseException as error:  # a damaged page makes the decoder panic, which is no Exception
+        if not isinstance(error, (OSError, pl.exceptions.PolarsError)) and type(error).__name__ != "PanicException":
+            raise
         raise ValueError(f"{file} is no Parquet file that can be read: {error}") from None
     lacking = [name for name in COLUMNS if name not in frame.columns]
     if lacking or not len(frame):

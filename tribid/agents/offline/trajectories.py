@@ -42,6 +42,10 @@ _WHOLE = ("space", "scenario", "scenario_hash")
 _ROW_GROUP = 16_384
 
 
+MOST_NAME = 200
+"""Characters of an advertiser's or a bidder's name."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Trajectories:
     """E episodes, each one advertiser's day of up to T ticks, and the market that they come from.
@@ -183,7 +187,8 @@ def read_trajectories(path: str | os.PathLike[str]) -> Trajectories:
 
     Raises ``ValueError`` that names the file, the column, the value and what is allowed: for what is no such file, for
     missing columns, other types, missing or non-finite numbers, episodes that are not whole, files of different markets,
-    and observations that this code would not make.
+    and observations that this code would not make. A damaged file may still end the process in the library that decodes
+    it: read files that you trust.
     """
     parts = [read_part(file) for file in part_files(path)]
     first = parts[0]
@@ -193,10 +198,9 @@ def read_trajectories(path: str | os.PathLike[str]) -> Trajectories:
                 raise ValueError(
                     f"{file}: {column} is {part[column][0]!r}; allowed is {first[column][0]!r}, as in the first file"
                 )
-    frame = pl.concat(parts)
     try:
-        return _arrays(frame)
-    except ValueError as error:
+        return _arrays(pl.concat(parts))
+    except (ValueError, pl.exceptions.PolarsError) as error:
         raise ValueError(f"{path}: {error}") from None
 
 
@@ -221,10 +225,25 @@ def _frame(trajectories: Trajectories) -> pl.DataFrame:
     return pl.DataFrame(columns)
 
 
+def _check_size(frame: pl.DataFrame, space: BidderSpace, starts: NDArray[np.int64]) -> None:
+    """Refuse, before memory is taken, vectors of other widths, days mostly missing, and names that are none."""
+    wide = {"observation": (0, space.observation_size), "state16": (STATE16,), "action": (space.segments,)}
+    for name, allowed in wide.items():
+        width = frame.schema[name].size  # type: ignore[attr-defined]
+        if width not in allowed:
+            raise ValueError(f"{name} has {width} numbers; allowed is {' or '.join(map(str, allowed))}")
+    if len(starts) * space.n_ticks > 64 * len(frame) + 1_000_000:
+        raise ValueError(f"{len(frame)} rows are {len(starts)} days of {space.n_ticks} ticks; allowed are fuller days")
+    for name in ("advertiser", "bidder"):
+        if (frame[name].str.len_chars() > MOST_NAME).any():
+            raise ValueError(f"{name} is longer than {MOST_NAME} characters; allowed is a name")
+
+
 def _arrays(frame: pl.DataFrame) -> Trajectories:
     episode, tick, starts = episodes_of(frame)
     market = {name: frame[name][0] for name in MARKET}
     space = BidderSpace(segments=market["segments"], max_multiplier=market["max_multiplier"], n_ticks=market["ticks"])
+    _check_size(frame, space, starts)
     shape = (len(starts), space.n_ticks)
     arrays: dict[str, Any] = {}
     for name, key in (("observation", "observations"), ("state16", "state16"), ("action", "actions")):
