@@ -172,3 +172,34 @@ def test_every_seed_trains_to_its_end_and_the_error_names_each_that_diverged(wor
 
 def test_a_number_that_is_fine_says_nothing(tmp_path: Path) -> None:
     assert not train(QUICK, tmp_path).interrupted
+
+
+def test_ctrl_c_after_a_bad_update_still_writes_the_last_good_policies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted(sb3.Sb3Classroom):
+        def run(self) -> None:
+            self.last_good.offer("shared", lambda: super(Interrupted, self).snapshot("shared"))
+            raise KeyboardInterrupt
+
+        def snapshot(self, name: str) -> Any:
+            raise ValueError("weights hold what is not finite")
+
+    monkeypatch.setattr(Algorithm, "load", lambda self: Interrupted)
+    trained = train(TrainingPlan(scenario=load_scenario("tiny"), steps=8, num_markets=1, tensorboard=False), tmp_path)
+    assert trained.interrupted and set(trained.policies) == {"shared"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"algorithm": "dqn_s", "mapping": "independent"}, "mapping is 'independent'; allowed with one Q function"),
+        ({"algorithm": "iql", "data": "nowhere"}, "data is 'nowhere'; there is no such file or folder"),
+    ],
+)
+def test_a_plan_that_cannot_train_is_refused_before_its_folder_is_marked(
+    changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        train_seeds(TrainingPlan(scenario=load_scenario("tiny"), steps=8, **changes), [0], tmp_path / "run")
+    assert not (tmp_path / "run").exists()

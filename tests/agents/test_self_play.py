@@ -16,6 +16,7 @@ from tribid.agents.rivals import rivals_in_turn
 from tribid.agents.sb3 import Sb3Classroom
 from tribid.agents.seeds import describe
 from tribid.agents.testing import random_observations, random_policy
+from tribid.envs.observation import field_index
 from tribid.envs.scenario import load_scenario
 
 TINY = load_scenario("tiny")
@@ -181,3 +182,16 @@ def test_self_play_that_cannot_be_is_refused(change: dict[str, Any], told: str) 
 def test_self_play_needs_an_advertiser_that_does_not_learn() -> None:
     with pytest.raises(ValueError, match="self_play is 2 and all 5 advertisers learn; allowed are fewer learners"):
         Roster.of(replace(PLAN, learners=None))
+
+
+def test_no_return_of_td3_goes_from_one_turn_into_the_next_turns_day(tmp_path: Path) -> None:
+    plan = replace(PLAN, algorithm="td3", learners=(0,), steps=110, rounds=2, self_play=0)
+    room = Sb3Classroom(plan, tmp_path, None)
+    room.run()
+    buffer = room.pupils["shared"].model.replay_buffer
+    left = field_index("time_left")
+    clock = buffer.observations[: buffer.pos, :, left]
+    begins = clock[1:] > clock[:-1]
+    ended = (buffer.dones[: buffer.pos - 1] + buffer.timeouts[: buffer.pos - 1]) > 0
+    assert begins.any() and ended[begins].all()
+    assert ((buffer.dones[: buffer.pos] > 0) & (buffer.timeouts[: buffer.pos] > 0)).sum() == 0

@@ -298,3 +298,13 @@ def test_a_competitive_learner_finds_that_bidding_wins_an_idle_market(tmp_path: 
         room.arena.play(np.repeat(space.actions(space.max_multiplier, 8)[:, None], 1, axis=1))
     best = float(room.arena.scores().mean())
     assert last > 0.8 * best and last > first
+
+
+def test_a_day_larger_than_the_replay_leaves_its_last_transitions() -> None:
+    rule = QRule(replay=3, returns=1)
+    learner = QLearner(1, 1, 2, rule=rule, generator=torch.Generator().manual_seed(0))
+    seen = np.arange(8, dtype=np.float32)[:, None, None]
+    learner.remember(seen, np.zeros((8, 1, 1), np.int64), np.arange(8.0)[:, None])
+    first, _, _, rewards, _ = learner._replay._parts
+    assert sorted(first.flatten().tolist()) == [5.0, 6.0, 7.0]
+    assert first.flatten().tolist() == rewards.tolist()

@@ -165,3 +165,13 @@ def test_evolution_raises_the_cooperative_score_on_days_that_it_never_saw(tmp_pa
             for policy in (start, room.snapshot("shared"))
         )
         assert after > before + 0.2
+
+
+@pytest.mark.parametrize("cap", [2.0, 3.0, 8.0])
+def test_no_bid_falls_below_the_knee_of_the_action_map(cap: float, tmp_path: Path) -> None:
+    scenario = TINY.with_changes(rules__max_multiplier=cap)
+    room = MacgClassroom(replace(QUICK, scenario=scenario), tmp_path)
+    room.cost_per_gmv = 1e-9  # so that the global bid is as low as it may be
+    ratio = room._global_ratio("shared")
+    assert ratio <= 1.0
+    assert 0.7 * ratio >= cap**-0.9 * (1 - 1e-9) or ratio == 1.0

@@ -102,3 +102,8 @@ def test_a_policy_that_cannot_be_run_is_refused(changes: dict[str, Any], message
 
 
 ARGUMENTS = ("space", "mean", "std", "clip", "weights", "biases", "activation", "reach", "start")
+
+
+def test_a_cap_that_is_one_in_float32_is_refused() -> None:
+    with pytest.raises(ValueError, match="allowed is a number above 1 in float32"):
+        policy(BidderSpace(segments=2, max_multiplier=1.00000001))

@@ -166,3 +166,9 @@ def test_a_state_of_another_day_is_refused() -> None:
         mover.predict(random_observations(SPACE, 3), np.ones((2, 1), np.float32))
     with pytest.raises(ValueError, match="finite"):
         mover.predict(np.full((1, 36), np.nan, np.float32))
+
+
+@pytest.mark.parametrize("adjusts", [False, True])
+def test_nobody_gets_no_action(adjusts: bool) -> None:
+    actions, _ = policy(adjusts=adjusts).predict(np.zeros((0, SPACE.observation_size), np.float32))
+    assert actions.shape == (0, SPACE.segments)

@@ -237,3 +237,12 @@ def test_closed_gates_remember_nothing() -> None:
     assert np.abs(state.h).max() < 1e-6
     wanted = np.tanh(policy.biases[0].astype(np.float64)) @ policy.weights[1].T + policy.biases[1]
     assert np.allclose(actions, np.clip(wanted, -1, 1), atol=1e-6)
+
+
+def test_weights_that_could_answer_with_nan_are_refused() -> None:
+    policy = random_lstm(BidderSpace(n_ticks=8))
+    with pytest.raises(ValueError, match=r"the layers after the LSTM up to layer \d can give .* allowed is 1e\+37"):
+        replace(policy, weights=tuple(np.full_like(weight, 3e38) for weight in policy.weights))
+    cells = tuple(cell._replace(weight=np.full_like(cell.weight, 3e38)) for cell in policy.cells)
+    with pytest.raises(ValueError, match=r"cells\[0\] up to layer 0 can give"):
+        replace(policy, cells=cells)

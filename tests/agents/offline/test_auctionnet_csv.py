@@ -98,6 +98,7 @@ def test_a_short_log_of_a_day_that_ran_out_is_whole(log: Path) -> None:
         ({"state": "__import__('os').getcwd()"}, 'state is "__import__'),
         ({"state": "(" + "1.0, " * 15 + "9**9)"}, "allowed are 16 plain numbers"),
         ({"state": "(" + "1.0, " * 15 + "nan)"}, "allowed are 16 plain numbers"),
+        ({"state": "(" + "1.0, " * 15 + "\u0663)"}, "allowed are 16 plain numbers"),
         ({"state": "(" + "1.0, " * 14 + "1.0)"}, "allowed are 16 plain numbers"),
         ({"state": "(" + "1.0, " * 16 + "1.0)"}, "allowed are 16 plain numbers"),
         ({"state": "(" + "1.0, " * 15 + "1e999)"}, "not finite"),

@@ -214,3 +214,33 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No such file"):
         write_trajectories(recorded(seed=1), tmp_path / "none" / "a.parquet")
     assert (tmp_path / "a.parquet").read_bytes() == before
+
+
+def test_a_day_that_is_cut_off_is_refused(tmp_path: Path) -> None:
+    frame_of(tmp_path).head(-3).write_parquet(tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match="episode 2 has 5 ticks; allowed is 8, a whole day"):
+        read_trajectories(tmp_path)
+
+
+def test_a_small_file_cannot_call_for_much_memory(tmp_path: Path) -> None:
+    first = frame_of(tmp_path).head(1).with_columns(pl.lit(10_000, pl.Int32).alias("ticks"))
+    many = pl.concat([first] * 3000).with_columns(pl.arange(3000, dtype=pl.Int64).alias("seed"))
+    many.write_parquet(tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match="3000 rows are 3000 days of 10000 ticks; allowed are fuller days"):
+        read_trajectories(tmp_path)
+    frame_of(tmp_path).with_columns(pl.lit("x" * 201).alias("bidder")).write_parquet(tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match="bidder is longer than 200 characters"):
+        read_trajectories(tmp_path)
+
+
+def test_a_decoder_that_panics_is_a_value_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class PanicException(BaseException):
+        """As polars raises it: no Exception."""
+
+    def panics(*_: Any, **__: Any) -> None:
+        raise PanicException("out of range")
+
+    frame_of(tmp_path)
+    monkeypatch.setattr(pl, "read_parquet", panics)
+    with pytest.raises(ValueError, match="is no Parquet file that can be read: out of range"):
+        read_trajectories(tmp_path)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tribid.agents import own
 from tribid.agents.bidder import BidderSpace
 from tribid.agents.policy_file import save_lineup
 from tribid.agents.testing import random_policy
@@ -218,3 +219,49 @@ def test_ones_own_bidder_joins_by_name(tmp_path: Path) -> None:
     assert bench(file, tmp_path / "out", own=[EXAMPLE], workers=2) == {}
     page = finish(file, tmp_path / "out", None, own=[EXAMPLE])[0]
     assert "| win_keeper | rule |" in page.read_text()
+
+
+@pytest.mark.parametrize("name", ["rlb", "ppo", "truthful"])
+def test_an_own_bidder_never_takes_another_methods_name(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text(
+        f"from tribid.agents.rules import Truthful\nBIDDERS = {{'{name}': lambda space: Truthful(space=space)}}\n"
+    )
+    monkeypatch.setattr("tribid.agents.own._loaded", {})
+    monkeypatch.setattr("tribid.agents.own.BIDDERS", dict(own.BIDDERS))
+    with pytest.raises(ValueError, match=f"'{name}'"):
+        chosen_plan("quick", own=[mine])
+
+
+def test_an_own_bidder_that_was_changed_is_played_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = tmp_path / "mine.py"
+    text = "from tribid.agents.rules import Truthful\nBIDDERS = {'mine_too': lambda space: Truthful(space=space)}\n"
+    found = []
+    for more in ("", "# changed\n"):
+        mine.write_text(text + more)
+        monkeypatch.setattr("tribid.agents.own._loaded", {})
+        monkeypatch.setattr("tribid.agents.own.BIDDERS", dict(own.BIDDERS))
+        plan = chosen_plan("quick", own=[mine])
+        found.append(fingerprint(plan, Job("play", "tiny", "mine_too")))
+        monkeypatch.undo()
+    assert found[0] != found[1]
+
+
+def test_who_learns_at_home_is_part_of_what_is_played_away() -> None:
+    away = Job("play", "poor", "ppo")
+    markets = {
+        "poor": {"scenario": "tiny", "budget": 0.5, "trained_in": "rich", "focal": "half"},
+        "rich": {"scenario": "tiny", "focal": "all"},
+    }
+    other = {**markets, "rich": {"scenario": "tiny", "focal": "half"}}
+    assert fingerprint(small(markets=markets), away) != fingerprint(small(markets=other), away)
+
+
+def test_a_quantile_of_ratios_is_one_that_occurred(done: tuple[BenchPlan, Path]) -> None:
+    plan, out = done
+    for row in rows_of(plan, "poor", out):
+        runs = read_json(Job("play", "poor", row.method).file(out))["runs"]
+        seen = {who["cost_ratio"] for run in runs for who in run["focal"].values()}
+        assert set(row.cost_ratio) <= seen

@@ -263,7 +263,14 @@ def _arrays(frame: pl.DataFrame) -> Trajectories:
         raise ValueError(
             f"observation_hash is {market['observation_hash']!r}; allowed is {made!r}, as this code observes"
         )
+    length = np.diff(np.append(starts, len(frame))).astype(np.int64)
+    if arrays["observations"].shape[-1] and (length != space.n_ticks).any():
+        short = int(np.flatnonzero(length != space.n_ticks)[0])
+        raise ValueError(
+            f"episode {short} has {length[short]} ticks; allowed is {space.n_ticks}, a whole day (AuctionNet's, which have "
+            "no observations, may be shorter)"
+        )
     return Trajectories(
-        **arrays, length=np.diff(np.append(starts, len(frame))).astype(np.int64), space=space,
+        **arrays, length=length, space=space,
         scenario=market["scenario"], scenario_hash=market["scenario_hash"],
     )  # fmt: skip
