@@ -165,3 +165,36 @@ def test_without_tuning_every_method_has_its_own_settings(tmp_path: Path) -> Non
     assert read_json(Job("play", "rich", "bslb").file(tmp_path))["settings"] == {"multiplier": 0.3}
     page = write_page(plan, tmp_path, tmp_path / "page.md", "command")[0].read_text()
     assert "Nothing was tuned" in page and "| bslb | 12 |" in page
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "said"),
+    [
+        (
+            "bslb",
+            {"space": {"multiplierr": [0.1, 0.2, 0.3]}},
+            "bslb has no setting named 'multiplierr'; choose multiplier",
+        ),
+        ("bslb", {"settings": {"clock": 3}}, "bslb's clock is 3; allowed is a str"),
+        ("fixed_lambda", {"space": {"dayss": [1, 2, 3]}}, "no setting named 'dayss'; choose days"),
+        ("ppo", {"algorithm": "ppo", "space": {"log_sd": [-1.0, -2.0, -1.5]}}, "ppo has no setting named 'log_sd'"),
+        ("ppo", {"algorithm": "ppo", "space": {"training__stepss": [32, 64, 96]}}, "stepss"),
+    ],
+)
+def test_a_setting_that_a_method_has_not_is_refused_before_anything_runs(
+    name: str, method: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=rf"methods\.{name}.*{said}"):
+        run_bench(tuned(methods={"truthful": {}, name: method}), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_training_seed_whose_days_are_held_out_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"methods\.ppo: seed is 1000"):
+        run_bench(tuned(train_seeds=[1000]), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_recorded_days_stay_below_the_held_out_ones() -> None:
+    with pytest.raises(ValueError, match="first_seed is 999990 and days 40"):
+        tuned(collect={"first_seed": 999_990, "days": 40})

@@ -81,6 +81,14 @@ class CollectPart(Part):
     first_seed: Seed = 500_000
     noise: float = Field(0.2, ge=0, le=1, allow_inf_nan=False)
 
+    @model_validator(mode="after")
+    def _below_the_held_out(self) -> "CollectPart":
+        if self.first_seed + self.days > HELD_OUT:
+            raise ValueError(
+                f"first_seed is {self.first_seed} and days {self.days}; allowed are days whose seeds are below {HELD_OUT}"
+            )
+        return self
+
 
 class BenchPlan(Part):
     """A whole comparison; see docs/bidders.md."""

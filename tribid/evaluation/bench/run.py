@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tribid.evaluation.bench.jobs import Job, do_job, is_done, jobs_of
 from tribid.evaluation.bench.plan import BenchPlan
+from tribid.evaluation.bench.refusal import check_methods
 
 Progress = Callable[[int, int, str], None]
 """Called with the jobs done, their number, and what was done last."""
@@ -18,10 +19,12 @@ def run_bench(
     """Do every job that is not done yet; what failed, by job.
 
     ``out`` holds logs, training runs and played days; started again with it, a run goes on where it was stopped. ``own``
-    are Python files with bidders of one's own. ``workers`` processes share the jobs.
+    are Python files with bidders of one's own. ``workers`` processes share the jobs. A plan with settings or seeds that a
+    method cannot take is refused (``ValueError``) before anything runs.
     """
     if workers < 1:
         raise ValueError(f"workers is {workers}; allowed is 1 or more")
+    check_methods(plan)
     stages = jobs_of(plan)
     total, done, failed = sum(map(len, stages)), 0, dict[str, str]()
     tell = progress or (lambda done, total, what: None)
