@@ -1,0 +1,1 @@
+"""Ledgers: money in whole micros, double entry, durable before it is acknowledged."""
