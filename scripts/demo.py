@@ -23,7 +23,7 @@ from tribid.cli import progress_bar, seed_bars
 from tribid.envs.scenario import load_scenario
 from tribid.evaluation.contest import HELD_OUT
 from tribid.evaluation.run import chosen_advertisers, judge, write_report
-from tribid.ranker import Ranker, parse_request
+from tribid.ranker import Ranker, decode_request
 
 RIVALS = ("pid", "dual_pacing", "truthful")
 CONTESTANTS = ("pid", "truthful", "fixed_lambda", "dual_pacing")
@@ -64,9 +64,9 @@ def main() -> int:
 
     console.rule("3. A learnt policy answers a request")
     ranker = Ranker(scenario, run / "seed-0" / "policies")
-    request = {"request": 1, "user": 42, "tick": 0, "state": "buying"}
-    console.print("request ", json.dumps(request))
-    for slot in ranker.rank(parse_request(request)).slots:
+    request = json.dumps({"request": 1, "user": 42, "tick": 0, "state": "buying"})
+    console.print("request ", request)
+    for slot in ranker.rank(decode_request(request)).slots:
         console.print(f"  slot {slot.slot}: {slot.advertiser} at {slot.price_micros / 1e6:.4f} a click, {slot.why}")
     console.print(
         f"\nall of it took {time.perf_counter() - started:.0f} s; open [bold]{options.out / 'report.html'}[/]"

@@ -129,7 +129,7 @@ def test_a_log_is_replayed(tmp_path: Path) -> None:
         (["train", "-s", "tiny", "--engine", "device", "--rivals", "random"], "'random' does not play on a device"),
         (["report", "missing"], "cannot be read"),
         (["train", "-s", "tiny", "--mapping", "[b]all[/b]"], "[b]all[/b]"),
-        (["rank", "-s", "tiny", "--request", "{"], "request is not JSON"),
+        (["rank", "-s", "tiny", "--request", "{"], "request: Input data was truncated"),
         (["rank", "-s", "tiny", "--policies", "nobody"], "no bidder named 'nobody'"),
         (["scenario", "check", "missing.yaml"], "missing.yaml cannot be read"),
     ],

@@ -178,7 +178,7 @@ def test_the_infos_table_is_that_of_the_environment() -> None:
         ("auctions.md", "table: indices", list(INDICES)),
         ("evaluation.md", "table: bidders", [*BIDDERS, *FITTED]),
         ("policies.md", "table: card", list(PolicyCard.model_fields)),
-        ("policies.md", "table: request", list(Request.model_fields)),
+        ("policies.md", "table: request", list(Request.__struct_fields__)),
         ("logs.md", "table: formats", [name for name in logs.FORMATS if name != "auto"]),
     ],
 )

@@ -30,9 +30,9 @@ def shop_log(rows: int = 500, seed: int = 0) -> tuple[pl.DataFrame, pl.DataFrame
         user=pl.Series(rng.integers(0, 30, rows), dtype=pl.Int32),
         day=pl.lit(1, dtype=pl.Int32),
         tick=pl.Series(rng.integers(0, 96, rows), dtype=pl.Int32),
-        slot=pl.Series(rng.integers(0, 3, rows), dtype=pl.Int8),
         creative=pl.Series(rng.integers(0, 4, rows), dtype=pl.Int8),
         click=pl.Series(rng.integers(0, 2, rows), dtype=pl.Int8),
+        order=pl.Series(rng.integers(0, 2, rows), dtype=pl.Int8),
         history=pl.Series(rng.integers(0, 30, rows), dtype=pl.Int32),
     )
     lengths = [0, 1, 49, 50, 51, 90, *rng.integers(0, 20, 24).tolist()]
@@ -70,7 +70,7 @@ def test_each_logged_impression_has_online_the_same_features_bit_for_bit(
     examples = pipeline.examples(log, histories)
     online = OnlineFeatures(pipeline, ITEMS, histories, changing=("creative",))
     candidates = (log["advertiser"] - 100).to_numpy()[:, None]
-    users = {name: log[name].to_numpy() for name in ("user", "tick", "slot")}
+    users = {name: log[name].to_numpy() for name in ("user", "tick")}
     changing = {"creative": log["creative"].to_numpy()[:, None]}
     same(online.batch(users, candidates, log["history"].to_numpy(), changing), examples.batch(slice(None)))
 
@@ -82,7 +82,7 @@ def test_one_request_with_many_candidates_is_that_row_of_many_requests(
     examples = pipeline.examples(log, histories)
     online = OnlineFeatures(pipeline, ITEMS, histories, changing=("creative",))
     for row in range(0, 100, 7):
-        users = {name: log[name][row : row + 1].to_numpy() for name in ("user", "tick", "slot")}
+        users = {name: log[name][row : row + 1].to_numpy() for name in ("user", "tick")}
         creative = np.full((1, 40), log["creative"][row])
         batch = online.batch(
             users, np.arange(40)[None], log["history"][row : row + 1].to_numpy(), {"creative": creative}
@@ -99,7 +99,7 @@ def test_all_columns_of_the_ad_may_change_with_the_request(
     examples = pipeline.examples(log, histories)
     names = ("advertiser", "category", "creative", "price")
     online = OnlineFeatures(pipeline, ITEMS.select("advertiser"), histories, changing=names)
-    users = {name: log[name].to_numpy() for name in ("user", "tick", "slot")}
+    users = {name: log[name].to_numpy() for name in ("user", "tick")}
     changing = {name: log[name].to_numpy()[:, None] for name in names}
     batch = online.batch(users, np.zeros((len(log), 1), dtype=np.int64), log["history"].to_numpy(), changing)
     same(batch, examples.batch(slice(None)))
@@ -108,7 +108,7 @@ def test_all_columns_of_the_ad_may_change_with_the_request(
 def test_a_place_without_candidate_is_padding(shop: tuple[pl.DataFrame, pl.DataFrame, FeaturePipeline]) -> None:
     _, histories, pipeline = shop
     online = OnlineFeatures(pipeline, ITEMS, histories, changing=("creative", "price"))
-    users = {"user": [1], "tick": [0], "slot": [0]}
+    users = {"user": [1], "tick": [0]}
     changing = {"creative": [[1, 1]], "price": [[5.0, 5.0]]}
     batch = online.batch(users, [[3, -1]], changing=changing)
     assert (batch.ad_ids[0, 1] == PADDING).all() and (batch.ad_numbers[0, 1] == 0).all()
@@ -281,7 +281,7 @@ def test_an_online_batch_may_have_no_requests_and_no_candidates(
 ) -> None:
     _, histories, pipeline = shop
     online = OnlineFeatures(pipeline, ITEMS.with_columns(creative=pl.lit(0)), histories)
-    none: dict[str, list[int]] = {"user": [], "tick": [], "slot": []}
+    none: dict[str, list[int]] = {"user": [], "tick": []}
     assert online.batch(none, np.zeros((0, 5), dtype=np.int64)).ad_ids.shape == (0, 5, 3)
     assert online.batch({name: [1] for name in none}, np.zeros((1, 0), dtype=np.int64)).ad_ids.shape == (1, 0, 3)
 
@@ -306,10 +306,10 @@ def test_labels_groups_and_further_columns_stand_beside_the_features(
     shop: tuple[pl.DataFrame, pl.DataFrame, FeaturePipeline],
 ) -> None:
     log, histories, pipeline = shop
-    examples = pipeline.examples(log, histories, labels=("click", "slot"), extra=("tick",))
+    examples = pipeline.examples(log, histories, labels=("click", "order"), extra=("tick",))
     assert examples.group.tolist() == log["user"].to_list()
     assert examples.extra["tick"].tolist() == log["tick"].to_list()
-    assert set(examples.labels) == {"click", "slot"}
+    assert set(examples.labels) == {"click", "order"}
     assert isinstance(examples.take(np.array([1, 2])), Examples)
 
 
@@ -365,7 +365,7 @@ def test_bad_logs_are_refused_by_name(shop: tuple[pl.DataFrame, pl.DataFrame, Fe
 def test_bad_requests_are_refused_by_name(shop: tuple[pl.DataFrame, pl.DataFrame, FeaturePipeline]) -> None:
     _, histories, pipeline = shop
     online = OnlineFeatures(pipeline, ITEMS, histories, changing=("creative",))
-    users, creative = {"user": [1], "tick": [0], "slot": [0]}, {"creative": [[0]]}
+    users, creative = {"user": [1], "tick": [0]}, {"creative": [[0]]}
     with pytest.raises(ValueError, match="from -1 to 39"):
         online.batch(users, [[40]], changing=creative)
     with pytest.raises(ValueError, match=r"whole numbers \[B, N\]"):
@@ -390,7 +390,7 @@ def test_histories_can_be_replaced_while_the_ads_stay(shop: tuple[pl.DataFrame, 
     _, histories, pipeline = shop
     online = OnlineFeatures(pipeline, ITEMS.with_columns(creative=pl.lit(0)), histories)
     other = online.with_histories(histories.reverse())
-    users = {"user": [1], "tick": [0], "slot": [0]}
+    users = {"user": [1], "tick": [0]}
     assert (
         online.batch(users, [[0]], [29]).history_length.tolist()
         == other.batch(users, [[0]], [0]).history_length.tolist()

@@ -69,9 +69,9 @@ def test_no_requests_get_no_rates(din: FittedModel, esmm: FittedModel, asked) ->
 def test_logged_impressions_get_offline_what_the_market_gives_them(
     name: str, runs: dict[str, Path], log_folder: Path
 ) -> None:
-    """The same user, day, tick, ad and creative; the market predicts before the auction, so for the first slot."""
+    """The same user, day, tick, ad and creative."""
     fitted, world = load_fitted(runs[name]), shop()
-    shown = pl.read_parquet(log_folder / "impressions.parquet").with_columns(slot=pl.lit(0, pl.Int8))
+    shown = pl.read_parquet(log_folder / "impressions.parquet")
     histories = pl.read_parquet(log_folder / "histories.parquet")
     offline = predicted(fitted, fitted.features.examples(shown, histories))
     forecaster = LearntForecaster(world, **dict.fromkeys(fitted.events, fitted))

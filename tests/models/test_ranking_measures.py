@@ -3,7 +3,7 @@ import pytest
 from sklearn.metrics import log_loss as sklearn_log_loss
 from sklearn.metrics import roc_auc_score
 
-from tribid.models.ranking_measures import auc, gauc, log_loss, relative_improvement
+from tribid.models.ranking_measures import auc, expected_auc, gauc, log_loss, relative_improvement
 
 
 def test_auc_and_log_loss_are_scikit_learns_ties_included() -> None:
@@ -11,6 +11,28 @@ def test_auc_and_log_loss_are_scikit_learns_ties_included() -> None:
     label, score = rng.integers(0, 2, 500), rng.integers(1, 20, 500) / 20
     assert auc(label, score) == pytest.approx(roc_auc_score(label, score))
     assert log_loss(label, score) == pytest.approx(sklearn_log_loss(label, score))
+
+
+def test_an_expected_auc_is_scikit_learns_with_each_row_as_both_labels() -> None:
+    rng = np.random.default_rng(1)
+    chance, score = rng.random(400), rng.integers(1, 30, 400) / 30
+    both = np.r_[np.ones(400), np.zeros(400)]
+    told = roc_auc_score(both, np.r_[score, score], sample_weight=np.r_[chance, 1 - chance])
+    assert expected_auc(chance, score) == pytest.approx(told)
+    assert expected_auc(chance, chance) > expected_auc(chance, chance + rng.normal(size=400))
+
+
+@pytest.mark.parametrize(
+    ("chance", "score", "message"),
+    [
+        ([0.5, 1.5], [1, 2], "leave 0 to 1"),
+        ([0.5], [1, 2], "differ in shape"),
+        ([1, 1], [1, 2], "all labels are alike"),
+    ],
+)
+def test_chances_that_are_none_have_no_auc(chance: list[float], score: list[float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        expected_auc(chance, score)
 
 
 def test_gauc_by_hand() -> None:

@@ -1,5 +1,6 @@
 """Whatever trained a policy, the ranker sets its bids exactly as the simulator that judged it did."""
 
+import asyncio
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 pytest.importorskip("stable_baselines3")
 
+from tests.ranker.test_parity import check_days
 from tribid.agents.bidder import BidderSpace, Lineup
 from tribid.agents.offline.collect import collect
 from tribid.agents.plan import TrainingPlan
@@ -52,3 +54,4 @@ def test_the_ranker_bids_as_the_simulator_to_the_bit(algorithm: str, log: Path, 
     for tick, mean in enumerate(day.multipliers):
         ranker.play_to(tick)
         assert ranker.multipliers.mean(axis=1).tobytes() == mean.tobytes(), tick
+    assert asyncio.run(check_days(SCENARIO, folder)) > 80

@@ -14,6 +14,7 @@ from tribid.agents.networks.lstm import LstmCard
 from tribid.agents.networks.mlp import MlpCard
 from tribid.agents.networks.scaled import ScaledCard
 from tribid.agents.networks.transformer import TransformerCard
+from tribid.agents.plain_file import parse_json, read_plain
 from tribid.envs.observation import fields
 
 MAX_CARD_BYTES = 1 << 20
@@ -105,21 +106,5 @@ def read_card(path: Path) -> PolicyCard:
 
 
 def read_json(path: Path) -> Any:
-    """A small JSON file's content; ``ValueError`` where it is missing, too large, or not JSON."""
-    try:
-        with open(path, "rb") as file:
-            data = file.read(MAX_CARD_BYTES + 1)
-    except OSError as error:
-        raise ValueError(
-            f"{path} cannot be read: {error.strerror}; a policy is weights and a JSON card beside"
-        ) from None
-    if len(data) > MAX_CARD_BYTES:
-        raise ValueError(f"{path} is larger than {MAX_CARD_BYTES} bytes; allowed is a card of at most that")
-    try:
-        return json.loads(data.decode("utf-8"), parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON: {error}") from None
-
-
-def _no_constant(text: str) -> None:
-    raise ValueError(f"{text} is no JSON number")
+    """A small JSON file's content; ``ValueError`` where it is missing, a link, too large, or not JSON."""
+    return parse_json(read_plain(path, MAX_CARD_BYTES), str(path))

@@ -1,9 +1,10 @@
 """Policy files: weights as safetensors, a JSON card beside, and probes whose answers a loaded policy must repeat.
 
 Nothing is ever unpickled, and no name in a file becomes code or a path. A file is refused, with one ``ValueError`` that
-names the field, its value and what is allowed, unless in this order: its size is within the cap, the card is valid and
-belongs to these weights, the header lists exactly the tensors of the card, every number is finite, the observation is
-that of the running code, and the policy gives the recorded actions to the bit.
+names the field, its value and what is allowed, unless in this order: it is a file of its own within the size cap, the card
+is valid and belongs to these weights, the header lists exactly the tensors of the card, every number is finite, the
+observation is that of the running code, segments and cap (and, where it is to be served, the scenario's hash) are those of
+the running scenario, and the policy gives the recorded actions to the bit.
 """
 
 import hashlib
@@ -11,25 +12,22 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from tribid import __version__
 from tribid.agents.bidder import BidderSpace
 from tribid.agents.networks.card import ServedPolicy
 from tribid.agents.policy_card import ObservedField, PolicyCard, TrainedIn, Training, read_card, read_json
+from tribid.agents.weights_file import read_weights, tensors_of
 from tribid.envs.chance import Stream, uniforms
 from tribid.envs.observation import bounds, fields
 from tribid.envs.scenario import Scenario
 from tribid.files import write_atomically, write_json
 
-MAX_FILE_BYTES = 64 << 20
-MAX_HEADER_BYTES = 1 << 20
 PROBES = 64
 PROBE_TICKS = 3
 LINEUP_FILE = "lineup.json"
@@ -37,13 +35,26 @@ LINEUP_FILE = "lineup.json"
 _STEM = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 
+class PolicyFile(NamedTuple):
+    """A policy and what its file says of it."""
+
+    card: PolicyCard
+    policy: ServedPolicy
+
+
 def save_policy(
-    policy: ServedPolicy, path: str | Path, *, name: str, scenario: Scenario, training: Mapping[str, Any] | None = None
+    policy: ServedPolicy,
+    path: str | Path,
+    *,
+    name: str,
+    scenario: Scenario | TrainedIn,
+    training: Mapping[str, Any] | None = None,
 ) -> PolicyCard:
     """Write ``path`` (ending in .safetensors) and its card, ``.json`` instead; each is whole or not there at all.
 
-    ``training`` holds fields of ``tribid.agents.policy_card.Training``. The weights are written first: cut off between
-    the two, the old card does not fit the new weights, and loading refuses them.
+    ``scenario`` is the one of the training, or its name and hash from another card. ``training`` holds fields of
+    ``tribid.agents.policy_card.Training``. The weights are written first: cut off between the two, the old card does not
+    fit the new weights, and loading refuses them.
     """
     target = _weights_path(path)
     probe = probe_observations(policy.space)
@@ -69,13 +80,32 @@ def save_policy(
     return card
 
 
-def load_policy(path: str | Path, *, space: BidderSpace | None = None) -> ServedPolicy:
+def load_policy(
+    path: str | Path,
+    *,
+    space: BidderSpace | None = None,
+    scenario: Scenario | None = None,
+    any_scenario: bool = False,
+) -> ServedPolicy:
     """The policy in ``path`` (ending in .safetensors, its card beside it).
 
-    With ``space`` (of the scenario that it will act in) a policy of other segments or another cap is refused.
+    With ``space`` (of the scenario that it will act in) a policy of other segments or another cap is refused. With
+    ``scenario``, the one that it is to be served in, a policy that was trained in another is refused, too, unless
+    ``any_scenario`` asks for it.
     """
+    return read_policy(path, space=space, scenario=scenario, any_scenario=any_scenario).policy
+
+
+def read_policy(
+    path: str | Path,
+    *,
+    space: BidderSpace | None = None,
+    scenario: Scenario | None = None,
+    any_scenario: bool = False,
+) -> PolicyFile:
+    """The policy in ``path`` with its card; see ``load_policy``."""
     source = _weights_path(path)
-    data = _read_weights(source)
+    data = read_weights(source)
     card_path = source.with_suffix(".json")
     card = read_card(card_path)
     digest = hashlib.sha256(data).hexdigest()
@@ -83,13 +113,14 @@ def load_policy(path: str | Path, *, space: BidderSpace | None = None) -> Served
         raise ValueError(
             f"{card_path}: weights_sha256 is {card.weights_sha256}; allowed is that of {source.name}, {digest}"
         )
-    _check_header(source, data, card)
-    tensors = _read_tensors(source, data)
+    tensors = tensors_of(source, data, _shapes(card))
     card.check_observation(str(card_path))
-    _check_space(card_path, card, space)
+    _check_space(card_path, card, BidderSpace.of(scenario) if scenario is not None and space is None else space)
+    if scenario is not None and not any_scenario:
+        _check_scenario(card_path, card, scenario)
     policy = _policy_of(source, card, tensors)
     _check_probes(source, policy, tensors)
-    return policy
+    return PolicyFile(card, policy)
 
 
 def save_lineup(
@@ -97,7 +128,7 @@ def save_lineup(
     mapping: Mapping[str, str],
     folder: str | Path,
     *,
-    scenario: Scenario,
+    scenario: Scenario | TrainedIn,
     training: Mapping[str, Any] | None = None,
 ) -> None:
     """Write policies by name into ``folder``, and ``lineup.json``: which advertiser (``mapping``) each one drives."""
@@ -106,32 +137,47 @@ def save_lineup(
         raise ValueError(f"mapping names the policy {unknown[0]!r}; choose {', '.join(policies)}")
     home = Path(folder)
     home.mkdir(parents=True, exist_ok=True)
-    stems = _stems(list(policies))
+    stems = file_stems(list(policies))
     for name, policy in policies.items():
         save_policy(policy, home / f"{stems[name]}.safetensors", name=name, scenario=scenario, training=training)
-    content = {"format": "tribid-lineup", "version": 1, "policies": stems, "mapping": dict(mapping)}
-    write_json(home / LINEUP_FILE, content)
+    write_lineup(home, stems, mapping)
+
+
+def write_lineup(folder: Path, stems: Mapping[str, str], mapping: Mapping[str, str]) -> None:
+    """Write ``lineup.json``: a folder's files by policy (``file_stems``), and which advertiser each policy drives."""
+    head = {"format": "tribid-lineup", "version": 1}
+    write_json(folder / LINEUP_FILE, head | {"policies": dict(stems), "mapping": dict(mapping)})
 
 
 def load_lineup(
-    folder: str | Path, *, space: BidderSpace | None = None
+    folder: str | Path,
+    *,
+    space: BidderSpace | None = None,
+    scenario: Scenario | None = None,
+    any_scenario: bool = False,
 ) -> tuple[dict[str, ServedPolicy], dict[str, str]]:
-    """The policies of a folder by name, and the policy's name for each advertiser that has one."""
-    path = Path(folder) / LINEUP_FILE
-    content = read_json(path)
-    if not isinstance(content, dict) or content.get("format") != "tribid-lineup" or content.get("version") != 1:
-        raise ValueError(f"{path} is no lineup of version 1; allowed is what save_lineup writes")
-    stems, mapping = (_names(path, key, content.get(key)) for key in ("policies", "mapping"))
-    for name, stem in stems.items():
-        if not _STEM.fullmatch(stem):
-            raise ValueError(
-                f"{path}: policies.{name} is {stem!r}; allowed is a file's name of letters, digits, - and _"
-            )
-    for advertiser, name in mapping.items():
-        if name not in stems:
-            raise ValueError(f"{path}: mapping.{advertiser} is {name!r}; choose {', '.join(stems)}")
+    """The policies of a folder by name, and the policy's name for each advertiser that has one.
+
+    ``space``, ``scenario`` and ``any_scenario`` as ``load_policy`` takes them.
+    """
+    files, mapping = read_lineup(folder, space=space, scenario=scenario, any_scenario=any_scenario)
+    return {name: file.policy for name, file in files.items()}, mapping
+
+
+def read_lineup(
+    folder: str | Path,
+    *,
+    space: BidderSpace | None = None,
+    scenario: Scenario | None = None,
+    any_scenario: bool = False,
+) -> tuple[dict[str, PolicyFile], dict[str, str]]:
+    """The same with the cards."""
     home = Path(folder)
-    return {name: load_policy(home / f"{stem}.safetensors", space=space) for name, stem in stems.items()}, mapping
+    stems, mapping = _lineup(home / LINEUP_FILE)
+    return {
+        name: read_policy(home / f"{stem}.safetensors", space=space, scenario=scenario, any_scenario=any_scenario)
+        for name, stem in stems.items()
+    }, mapping
 
 
 def load_policies(folder: str | Path, *, space: BidderSpace | None = None) -> dict[str, ServedPolicy]:
@@ -178,58 +224,6 @@ def _shapes(card: PolicyCard) -> dict[str, tuple[int, ...]]:
     }  # fmt: skip
 
 
-def _read_weights(path: Path) -> bytes:
-    try:
-        if not path.is_file():
-            raise ValueError(f"{path} is no file; allowed is a policy's safetensors file")
-        with open(path, "rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
-    if len(data) > MAX_FILE_BYTES:
-        raise ValueError(f"{path} is larger than {MAX_FILE_BYTES} bytes; allowed is at most that")
-    return data
-
-
-def _check_header(path: Path, data: bytes, card: PolicyCard) -> None:
-    """Names, shapes and types exactly as the card says, before any tensor is made."""
-    length = int.from_bytes(data[:8], "little")
-    most = min(MAX_HEADER_BYTES, len(data) - 8)
-    if len(data) < 8 or length > most:
-        raise ValueError(f"{path}: header length is {length} in {len(data)} bytes; allowed is at most {max(most, 0)}")
-    try:
-        header = json.loads(data[8 : 8 + length].decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: header is not JSON: {error}") from None
-    if not isinstance(header, dict):
-        raise ValueError(f"{path}: header is {header!r:.80}; allowed is a JSON object of tensors")
-    header.pop("__metadata__", None)
-    wanted = _shapes(card)
-    wrong = sorted(set(wanted) ^ set(header))
-    if wrong:
-        kind = "missing" if wrong[0] in wanted else "not called for"
-        raise ValueError(f"{path}: tensor {wrong[0]!r:.80} is {kind}; allowed are exactly {', '.join(wanted)}")
-    for name, shape in wanted.items():
-        entry = header[name] if isinstance(header[name], dict) else {}
-        if entry.get("dtype") != "F32" or entry.get("shape") != list(shape):
-            raise ValueError(
-                f"{path}: tensor {name} is {entry.get('dtype')!r:.20} of shape {entry.get('shape')!r:.80}; "
-                f"allowed is F32 of shape {list(shape)}"
-            )
-
-
-def _read_tensors(path: Path, data: bytes) -> dict[str, NDArray[np.float32]]:
-    try:
-        tensors: dict[str, NDArray[np.float32]] = load_tensors(data)
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is no safetensors file: {error}") from None
-    for name, values in tensors.items():
-        wrong = ~np.isfinite(values)
-        if wrong.any():
-            raise ValueError(f"{path}: tensor {name} holds {values[wrong][0]}; allowed are finite numbers")
-    return tensors
-
-
 def _check_space(path: Path, card: PolicyCard, space: BidderSpace | None) -> None:
     if space is None:
         return
@@ -238,6 +232,15 @@ def _check_space(path: Path, card: PolicyCard, space: BidderSpace | None) -> Non
             raise ValueError(
                 f"{path}: {name} is {getattr(card, name)}; allowed is the scenario's {getattr(space, name)}"
             )
+
+
+def _check_scenario(path: Path, card: PolicyCard, scenario: Scenario) -> None:
+    trained = card.scenario
+    if trained.hash != scenario.hash:
+        raise ValueError(
+            f"{path}: scenario is {trained.name} ({trained.hash}); allowed is the running one, {scenario.name} "
+            f"({scenario.hash}), or ask for any scenario (--any-scenario, any_scenario=True)"
+        )
 
 
 def _policy_of(path: Path, card: PolicyCard, tensors: Mapping[str, NDArray[np.float32]]) -> ServedPolicy:
@@ -259,13 +262,35 @@ def _check_probes(path: Path, policy: ServedPolicy, tensors: Mapping[str, NDArra
         )
 
 
+def _lineup(path: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """File names by policy, and policies by advertiser, as a lineup file says."""
+    content = read_json(path)
+    if not isinstance(content, dict) or content.get("format") != "tribid-lineup" or content.get("version") != 1:
+        raise ValueError(f"{path} is no lineup of version 1; allowed is what save_lineup writes")
+    stems, mapping = (_names(path, key, content.get(key)) for key in ("policies", "mapping"))
+    first: dict[str, str] = {}
+    for name, stem in stems.items():
+        if not _STEM.fullmatch(stem):
+            raise ValueError(
+                f"{path}: policies.{name} is {stem!r}; allowed is a file's name of letters, digits, - and _"
+            )
+        if first.setdefault(stem.lower(), name) != name:
+            raise ValueError(
+                f"{path}: policies.{name} is {stem!r}, as {first[stem.lower()]!r} is; allowed is a file each"
+            )
+    for advertiser, name in mapping.items():
+        if name not in stems:
+            raise ValueError(f"{path}: mapping.{advertiser} is {name!r}; choose {', '.join(stems)}")
+    return stems, mapping
+
+
 def _names(path: Path, key: str, content: Any) -> dict[str, str]:
     if not isinstance(content, dict) or not all(isinstance(value, str) for value in content.values()):
         raise ValueError(f"{path}: {key} is {content!r:.80}; allowed is an object from names to names")
     return content
 
 
-def _stems(names: list[str]) -> dict[str, str]:
+def file_stems(names: list[str]) -> dict[str, str]:
     """A file name for each policy, from its name where that is safe, and no two alike on any file system."""
     stems: dict[str, str] = {}
     taken = {Path(LINEUP_FILE).stem}

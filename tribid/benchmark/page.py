@@ -10,7 +10,8 @@ from tribid.benchmark.bare import CANDIDATES, counted_work
 from tribid.benchmark.device import NO_GPU, figures_of
 from tribid.benchmark.figure import amount
 from tribid.benchmark.models import GROUP as MODELS
-from tribid.benchmark.requirements import MODEL_REQUIREMENTS, verdicts
+from tribid.benchmark.ranker import GROUP as RANKER
+from tribid.benchmark.requirements import MODEL_REQUIREMENTS, RANKER_REQUIREMENTS, Requirement, verdicts
 from tribid.benchmark.results import Results
 from tribid.benchmark.table import measured, ratios, spread
 from tribid.files import read_json, write_atomically
@@ -71,29 +72,38 @@ def requirements_block(results: Results) -> str:
 
 
 def figures_block(results: Results) -> str:
-    """Every figure but the models', with its spread and ratios."""
+    """Every figure but the models' and the ranker's, with its spread and ratios."""
     rows = [
         (
             f"{figure.title.strip()}{f' ({figure.note})' if figure.note else ''}",
             amount(figure.value, figure.unit), spread(figure), *ratios(figure),
         )
-        for figure in results.figures if figure.group != MODELS
+        for figure in results.figures if figure.group not in (MODELS, RANKER)
     ]  # fmt: skip
     return _table(("what", "median", "least to most", "to reading", "to numpy"), rows)
 
 
 def models_block(results: Results) -> str:
     """The models' figures with what is asked of them."""
-    asked = {bound.figure: one.asked for one in MODEL_REQUIREMENTS for bound in one.any_of}
+    return _asked_block(results, MODELS, MODEL_REQUIREMENTS)
+
+
+def ranker_block(results: Results) -> str:
+    """The ranker's figures with what is asked of them."""
+    return _asked_block(results, RANKER, RANKER_REQUIREMENTS)
+
+
+def _asked_block(results: Results, group: str, requirements: Sequence[Requirement]) -> str:
+    asked = {bound.figure: one.asked for one in requirements for bound in one.any_of}
     rows = [
         (
             f"{figure.title.strip()}{f' ({figure.note})' if figure.note else ''}",
             amount(figure.value, figure.unit), spread(figure), asked.get(figure.name, ""), *ratios(figure),
         )
-        for figure in results.figures if figure.group == MODELS
+        for figure in results.figures if figure.group == group
     ]  # fmt: skip
     if not rows:
-        return "Not measured in this run: `tribid benchmark --models` does."
+        return f"Not measured in this run: `tribid benchmark --{group}` does."
     return _table(("what", "median", "least to most", "asked", "to reading", "to numpy"), rows)
 
 
@@ -116,7 +126,7 @@ def work_block(results: Results) -> str:
 
 BLOCKS: dict[str, Callable[[Results], str]] = {
     "machine": machine_block, "requirements": requirements_block, "figures": figures_block, "models": models_block,
-    "work": work_block,
+    "ranker": ranker_block, "work": work_block,
 }  # fmt: skip
 
 

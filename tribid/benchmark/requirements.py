@@ -4,6 +4,7 @@ from typing import Literal, NamedTuple
 
 from tribid.benchmark.days import RULES
 from tribid.benchmark.models import GROUP as MODELS
+from tribid.benchmark.ranker import GROUP as RANKER
 from tribid.benchmark.results import Results
 
 
@@ -102,10 +103,29 @@ MODEL_REQUIREMENTS: tuple[Requirement, ...] = (
 """What is asked of the prediction models, where a run measured them."""
 
 
+RANKER_REQUIREMENTS: tuple[Requirement, ...] = (
+    _one(
+        "in-process rank of 400 candidates, learnt policy, OCPC, GSP, 99 of 100", "1 ms", "ranker_rank_wall_p99", "at most",
+        1.0,
+    ),
+    _one("HTTP, 1,000 requests/s of 64 candidates, 99 of 100", "10 ms", "http_64_p99", "at most", 10.0),
+    _one("HTTP, everything learnt, 100 requests/s, 99 of 100", "20 ms", "http_learnt_p99", "at most", 20.0),
+    _one("changing policies under load: 99 of 100 over without", "2 x", "http_swap_ratio", "at most", 2.0),
+    *(
+        _one(f"requests not answered well, {words}", "0", f"{name}_errors", "at most", 0.0)
+        for name, words in (
+            ("http_64", "64 candidates"), ("http_swap", "while policies change"), ("http_learnt", "everything learnt"),
+        )
+    ),
+)  # fmt: skip
+"""What is asked of the ranker, where a run measured it. Server and load generator share the machine."""
+
+
 def verdicts(results: Results) -> list[Verdict]:
-    """Every requirement against a run; those of the models only where it measured models."""
-    has_models = any(figure.group == MODELS for figure in results.figures)
-    asked = REQUIREMENTS + (MODEL_REQUIREMENTS if has_models else ())
+    """Every requirement against a run; those of the models and of the ranker only where it measured them."""
+    measured = {figure.group for figure in results.figures}
+    asked = REQUIREMENTS + (MODEL_REQUIREMENTS if MODELS in measured else ())
+    asked += RANKER_REQUIREMENTS if RANKER in measured else ()
     return [_verdict(requirement, results) for requirement in asked]
 
 

@@ -20,6 +20,8 @@ from tribid.benchmark.machine import (
 from tribid.benchmark.markets import market_figures
 from tribid.benchmark.models import GROUP as MODELS
 from tribid.benchmark.models import model_figures
+from tribid.benchmark.ranker import GROUP as RANKER
+from tribid.benchmark.ranker import ranker_figures
 from tribid.benchmark.results import Curve, Results
 from tribid.benchmark.retrieval import retrieval_figures
 from tribid.benchmark.startup import startup_figures
@@ -42,7 +44,7 @@ GROUPS: dict[str, Callable[..., Iterator[Figure]]] = {
     "gpu": device_figures,
 }
 NAMES = (*GROUPS, "growth")
-"""What a run without ``only`` measures; the prediction models are asked for, as they need torch."""
+"""What a run without ``only`` measures; the prediction models and the ranker are asked for, as they need more installed."""
 
 
 class Yardsticks:
@@ -83,6 +85,7 @@ def run_benchmark(
     quick: bool = False,
     only: Sequence[str] = (),
     models: bool = False,
+    ranker: bool = False,
     full: bool = False,
     command: str = "tribid benchmark",
     tell: Tell | None = None,
@@ -90,9 +93,13 @@ def run_benchmark(
     """Measure all groups, or ``only`` those named. ``ValueError`` lists the names where one is unknown.
 
     ``models`` adds the prediction models; with ``full`` all of their training is measured, not a part scaled up.
+    ``ranker`` adds the ranker, in process and over HTTP.
     """
-    chosen = checked_groups(only, models=models)
-    groups: dict[str, Callable[..., Iterator[Figure]]] = GROUPS | {MODELS: partial(model_figures, full=full)}
+    chosen = checked_groups(only, models=models, ranker=ranker)
+    groups: dict[str, Callable[..., Iterator[Figure]]] = GROUPS | {
+        MODELS: partial(model_figures, full=full),
+        RANKER: ranker_figures,
+    }
     tell = tell or (lambda what, done, total: None)
     yardsticks, figures, curves, notes = Yardsticks(), list[Figure](), list[Curve](), list[str]()
     yardsticks.sample(REPETITIONS)
@@ -123,13 +130,14 @@ def run_benchmark(
     )  # fmt: skip
 
 
-def checked_groups(only: Sequence[str], *, models: bool = False) -> tuple[str, ...]:
-    """The groups to measure, in the order in which they are run; ``models`` adds the prediction models."""
-    unknown = sorted(set(only) - {*NAMES, MODELS})
+def checked_groups(only: Sequence[str], *, models: bool = False, ranker: bool = False) -> tuple[str, ...]:
+    """The groups to measure, in the order in which they are run; ``models`` and ``ranker`` add theirs."""
+    every = (*NAMES, MODELS, RANKER)
+    unknown = sorted(set(only) - {*every})
     if unknown:
-        raise ValueError(f"no figures named {', '.join(unknown)}; choose {', '.join(NAMES)}, {MODELS}")
-    asked = {*(only or NAMES), *([MODELS] if models else [])}
-    return tuple(name for name in (*NAMES, MODELS) if name in asked)
+        raise ValueError(f"no figures named {', '.join(unknown)}; choose {', '.join(every)}")
+    asked = {*(only or NAMES), *([MODELS] if models else []), *([RANKER] if ranker else [])}
+    return tuple(name for name in every if name in asked)
 
 
 def with_ratios(figures: Sequence[Figure]) -> list[Figure]:

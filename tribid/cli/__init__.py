@@ -1,10 +1,9 @@
-"""The ``tribid`` command: train, evaluate, report, log, bench_prediction, simulate, rank, scenario, benchmark.
+"""The ``tribid`` command: train, collect, export, evaluate, log, fit, retrain, simulate, rank, serve, benchmark and others.
 
 Each subcommand reads its options and calls one function of the package; scripts/ call the same functions. To add one,
-write a function in the module of its group (``training``, ``judging``, ``replay``, ``market``, ``prediction``,
-``serving``, ``speed``) or in a new module beside them, and name it in ``COMMANDS`` below. ``options`` holds what several
-commands take, ``terminal`` what they all show. What is slow to import (torch, polars, the learners) is imported inside the
-function, so that ``tribid --help`` answers at once.
+write a function in the module of its group or in a new module beside them, and name it in ``COMMANDS`` below. ``options``
+holds what several commands take, ``terminal`` what they all show. What is slow to import (torch, polars, the learners) is
+imported inside the function, so that ``tribid --help`` answers at once.
 """
 
 from typing import Annotated
@@ -12,10 +11,16 @@ from typing import Annotated
 import typer
 
 import tribid
+from tribid.cli.export import export
 from tribid.cli.judging import bench_bidders, evaluate, report
+from tribid.cli.ledger import ledger_app
+from tribid.cli.loadtest import loadtest
 from tribid.cli.market import scenario_app, simulate
 from tribid.cli.prediction import bench_prediction, fit_app, log
 from tribid.cli.replay import replay_rtb
+from tribid.cli.replay_decisions import replay_decisions
+from tribid.cli.retraining import retrain
+from tribid.cli.serve import serve
 from tribid.cli.serving import rank
 from tribid.cli.speed import benchmark
 from tribid.cli.terminal import console, progress_bar, seed_bars
@@ -27,14 +32,19 @@ __all__ = ["COMMANDS", "app", "console", "progress_bar", "seed_bars"]
 COMMANDS = (
     train,
     collect,
+    export,
     evaluate,
     bench_bidders,
     replay_rtb,
     report,
     log,
     bench_prediction,
+    retrain,
     simulate,
     rank,
+    serve,
+    replay_decisions,
+    loadtest,
     benchmark,
 )
 
@@ -47,6 +57,7 @@ app = typer.Typer(
 )
 app.add_typer(scenario_app, name="scenario")
 app.add_typer(fit_app, name="fit")
+app.add_typer(ledger_app, name="ledger")
 for _command in COMMANDS:
     app.command()(_command)
 

@@ -42,7 +42,9 @@ def evaluate(
         ),
     ] = "",
     retrieval: Annotated[str, typer.Option(help="A run of `tribid fit tdm`: it finds the shop's candidates.")] = "",
-    creatives: Annotated[str, typer.Option(help="A run of `tribid fit creative`: it picks the creatives.")] = "",
+    creatives: Annotated[
+        str, typer.Option(help="A run of `tribid fit creative` or `fit ctr`: it picks the creatives.")
+    ] = "",
     state: Annotated[str, typer.Option(help="A run of `tribid fit state`: it tells buying visits.")] = "",
     replay: Annotated[Path | None, typer.Option(help="Replay this impression log instead of a scenario.")] = None,
     info: Annotated[

@@ -8,6 +8,9 @@ ScenarioName = Annotated[
     str, typer.Option("--scenario", "-s", help="A scenario's name (see `tribid scenario list`) or a YAML file.")
 ]
 Rivals = Annotated[str, typer.Option(help="Bidders of the advertisers that are not judged, in turn, comma-separated.")]
+AnyScenario = Annotated[
+    bool, typer.Option("--any-scenario", help="Serve policies that were trained in another scenario, too.")
+]
 RIVALS = "pid,dual_pacing,truthful"
 
 

@@ -70,7 +70,7 @@ Calibration = Annotated[str, typer.Option(help="beta, isotonic, platt or none; o
 @fit_app.command("ctr")
 def fit_ctr(
     log: Log = Path("runs/log"),
-    model: Annotated[str, typer.Option(help="lr, wide_deep, deepfm, din or dien.")] = "din",
+    model: Annotated[str, typer.Option(help="lr, wide_deep, deepfm, din, dien or cross_media.")] = "din",
     out: Run = Path("runs/din"),
     log_format: Format = "shop",
     epochs: Epochs = 1,
@@ -83,6 +83,10 @@ def fit_ctr(
     calibration: Calibration = "beta",
     test_days: Kept = 2,
     settings: Settings = None,
+    picture_size: Annotated[int, typer.Option(help="cross_media: pixels a side, as pictures are learnt from.")] = 32,
+    scenario: Annotated[
+        str, typer.Option("--scenario", "-s", help="cross_media: the log's scenario, where its name does not find it.")
+    ] = "",
 ) -> None:
     """Learn the chance of a click. Watch it with `tensorboard --logdir runs`.
 
@@ -92,6 +96,7 @@ def fit_ctr(
         "click", log, model, out, log_format, calibration, test_days, settings,
         {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size, "l2": l2, "patience": patience,
          "seed": seed, "threads": threads},
+        {"size": picture_size, "scenario": scenario},
     )  # fmt: skip
 
 
@@ -140,7 +145,7 @@ def fit_state(
 
         plan = StateFit(
             source=LogSource(path=log, test_days=test_days), model=model, label=one_of(label, "truth", "order", "cart"),
-            settings=_settings(settings),
+            settings=settings_of(settings),
         )  # fmt: skip
         with console.status("learning"):
             measures = fit(plan, out)
@@ -160,7 +165,9 @@ def fit_tdm(
         from tribid.models.fit.data import LogSource
         from tribid.models.fit.retrieval import RetrievalFit, fit_retrieval
 
-        plan = RetrievalFit(source=LogSource(path=log, test_days=test_days), count=count, settings=_settings(settings))
+        plan = RetrievalFit(
+            source=LogSource(path=log, test_days=test_days), count=count, settings=settings_of(settings)
+        )
         plan.fresh()
         with console.status("reading the log"):
             cut = plan.cut()
@@ -184,19 +191,20 @@ def fit_creative(
 
         with console.status("learning"):
             measures = fit(
-                CreativeFit(source=LogSource(path=log, test_days=test_days), settings=_settings(settings)), out
+                CreativeFit(source=LogSource(path=log, test_days=test_days), settings=settings_of(settings)), out
             )
         _tell(out, measures)
 
 
 def _fit_rates(
     event: str, log: Path, model: str, out: Path, log_format: str, calibration: str, test_days: int,
-    settings: list[str] | None, training: dict[str, Any],
+    settings: list[str] | None, training: dict[str, Any], pictures: dict[str, Any] | None = None,
 ) -> None:  # fmt: skip
     with readable_errors():
         from pydantic import ValidationError
 
         from tribid.models.fit.data import LogSource
+        from tribid.models.fit.gallery import PicturePlan
         from tribid.models.fit.rates import CALIBRATORS, CLICK_MODELS, ORDER_MODELS, RateFit, fit_rates
         from tribid.models.trainer import FitSettings, TrainingDivergedError
 
@@ -208,7 +216,8 @@ def _fit_rates(
             raise ValueError(f"{bad['loc'][0]} is {bad['input']!r}: {bad['msg']}") from None
         plan = RateFit(
             source=LogSource(path=log, format=log_format, test_days=test_days), model=one_of(model, *models),
-            settings=_settings(settings), training=checked, calibration=one_of(calibration, *CALIBRATORS, "none"),
+            settings=settings_of(settings), training=checked, calibration=one_of(calibration, *CALIBRATORS, "none"),
+            pictures=PicturePlan(**pictures or {}),
         )  # fmt: skip
         plan.fresh()
         with console.status("reading the log"):
@@ -223,7 +232,7 @@ def _fit_rates(
         _tell(out, measures)
 
 
-def _settings(given: list[str] | None) -> dict[str, Any]:
+def settings_of(given: list[str] | None) -> dict[str, Any]:
     """``name=value`` pairs; values are JSON, and what is no JSON is text."""
     found: dict[str, Any] = {}
     for one in given or ():

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tribid.cli.options import ScenarioName
+from tribid.cli.options import AnyScenario, ScenarioName
 from tribid.cli.terminal import readable_errors
 
 
@@ -17,6 +17,7 @@ def rank(
     request: Annotated[
         str, typer.Option(help='JSON such as {"request": 1, "user": 42, "tick": 50}; "-" reads lines from stdin.')
     ] = ('{"request": 1, "user": 42, "tick": 5, "state": "buying"}'),
+    any_scenario: AnyScenario = False,
     seed: Annotated[int, typer.Option(help="Names the stand-in forecaster's errors and the tie-breaks.")] = 0,
 ) -> None:
     """Answer requests with learnt policies: who is shown, at what price, and why. One JSON line per request.
@@ -24,11 +25,13 @@ def rank(
     The simulated day first runs up to the request's tick, so that budgets and multipliers are those of that hour.
     """
     with readable_errors():
-        from tribid.ranker import Ranker, parse_request
+        import msgspec
 
-        ranker = Ranker(scenario, policies, seed=seed)
+        from tribid.ranker import Ranker, decode_request
+
+        ranker = Ranker(scenario, policies, any_scenario=any_scenario, seed=seed)
         for line in sys.stdin if request == "-" else [request]:
             if line.strip():
-                asked = parse_request(line)
-                ranker.play_to(asked.tick)
-                typer.echo(ranker.rank(asked).model_dump_json())
+                asked = decode_request(line)
+                ranker.play_to(asked.tick or 0)
+                typer.echo(msgspec.json.encode(ranker.rank(asked)).decode())

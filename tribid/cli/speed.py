@@ -18,12 +18,18 @@ def benchmark(
     only: Annotated[
         list[str] | None,
         typer.Option(
-            help="Of bare, days, markets, vector, pettingzoo, retrieval, stream, startup, gpu, growth, models; "
+            help="Of bare, days, markets, vector, pettingzoo, retrieval, stream, startup, gpu, growth, models, ranker; "
             "more than once."
         ),
     ] = None,
     models: Annotated[
         bool, typer.Option("--models", help="The prediction models too (needs torch); alone: --only models.")
+    ] = False,
+    ranker: Annotated[
+        bool,
+        typer.Option(
+            "--ranker", help="The ranker too, in process and over HTTP (needs the extras serve and loadtest)."
+        ),
     ] = False,
     full: Annotated[
         bool, typer.Option("--full", help="Of the models: measure all of DIN's training, not a tenth times ten.")
@@ -51,10 +57,12 @@ def benchmark(
         if read is not None:
             results = load_results(read)
         else:
-            flags = " --quick" * quick + " --models" * models + " --full" * full
+            flags = " --quick" * quick + " --models" * models + " --ranker" * ranker + " --full" * full
             command = "tribid benchmark" + flags + "".join(f" --only {name}" for name in groups)
             with measuring_bar() as tell:
-                results = run_benchmark(quick=quick, only=groups, models=models, full=full, command=command, tell=tell)
+                results = run_benchmark(
+                    quick=quick, only=groups, models=models, ranker=ranker, full=full, command=command, tell=tell
+                )
         show(results, console, baseline, str(compare))
         for path in write(results, out, page):
             console.print(f"wrote [bold]{path}[/]", soft_wrap=True)

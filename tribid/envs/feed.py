@@ -104,6 +104,22 @@ class Feed:
         """The advertisers [B, N] that are retrieved for these users; None where everybody is."""
         return self._who[self._crowd.shelf[user]] if len(self._who) else None
 
+    def shelf_of(self, user: int) -> int | None:
+        """The shelf whose ads are retrieved for this user; None where everybody is."""
+        return int(self._crowd.shelf[user]) if len(self._who) else None
+
+    def rates_of(self, user: NDArray[np.int64], buying: NDArray[np.float32], who: NDArray[np.int32]) -> Rates:
+        """True rates [B, N] of any ads ``who`` [B, N] for users whose visits mean to buy with the chance ``buying`` [B]."""
+        ads, crowd = self.ads, self._crowd
+        own = Crowd(
+            crowd.interests[user], crowd.activity[user], crowd.power[user], crowd.cluster[user], np.arange(len(user))
+        )
+        interests = np.ascontiguousarray(ads.interests[:, who].swapaxes(0, 1))
+        shelves = self._shelves._replace(interests=interests, ctr=ads.ctr[who], cvr=ads.cvr[who])
+        out = Rates(*(np.empty(who.shape, np.float32) for _ in range(2)))
+        true_rates(own.shelf, buying, own, shelves, self.effects, out.ctr, out.cvr)
+        return out
+
     @property
     def is_dynamic(self) -> bool:
         """Whether ads are ranked by what the platform believes of the visit."""

@@ -82,9 +82,9 @@ class Shop:
         self, seed: int, day: int, tick: int, request: NDArray[np.int64], visits: Visits, visit: NDArray[np.int64]
     ) -> Arrivals:
         """Pages ``request`` [B] of these visits; ``visit`` [B] says whose each is."""
-        belief = self._belief(visits)
+        belief = self.belief(visits.events, visits.guess)
         guess = visits.guess if self.platform.state is None else belief >= 0.5
-        candidates = self._candidates(seed, day, visits.user)
+        candidates = self.candidates(seed, day, visits.user)
         requests = Requests(
             day=day,
             tick=tick,
@@ -131,13 +131,14 @@ class Shop:
         """Which items [I] are advertised: the first ones."""
         return np.arange(len(self.items)) < len(self.advertisers)
 
-    def _belief(self, visits: Visits) -> NDArray[np.float32]:
-        """What the platform holds for the chance that a visit means to buy, [V]."""
+    def belief(self, events: VisitEvents, guess: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """What the platform holds for the chance that a visit means to buy, [V], from its events or a guess of it."""
         if self.platform.state is not None:
-            return self.platform.state.predict(*visits.events)
-        return self.feed.beliefs[visits.guess.astype(np.int64)]
+            return self.platform.state.predict(*events)
+        return self.feed.beliefs[guess.astype(np.int64)]
 
-    def _candidates(self, seed: int, day: int, user: NDArray[np.int64]) -> NDArray[np.int32] | None:
+    def candidates(self, seed: int, day: int, user: NDArray[np.int64]) -> NDArray[np.int32] | None:
+        """The advertisers [B, N] that are retrieved for these users on a day; None where everybody is."""
         found = self.feed.candidates(user)
         if self.platform.retriever is None or found is None:
             return found

@@ -41,6 +41,14 @@ class LearntForecaster:
 
     def predict(self, seed: int, requests: Requests, truth: Rates) -> Rates:
         """Predicted rates [B, N]; ``truth`` is handed to the shop's own forecaster where no model gives a rate."""
+        told = self.learnt_rates(seed, requests)
+        if len(told) == 2:
+            return Rates(told["click"], told["order"])
+        own = self._shop.forecaster.predict(seed, requests, truth)
+        return Rates(told.get("click", own.ctr), told.get("order", own.cvr))
+
+    def learnt_rates(self, seed: int, requests: Requests) -> dict[str, NDArray[np.float32]]:
+        """What the models themselves predict, by event, each [B, N]."""
         who = self._shop.candidates_of(requests)
         creative = np.zeros(who.shape, np.int8) if requests.creative is None else requests.creative
         row, of = _distinct(requests.user, who, creative)
@@ -58,10 +66,7 @@ class LearntForecaster:
             )
             rates = model.rates(batch)
             told |= {event: rates[event][of] for event, own in self._models.items() if own is model}
-        if len(told) == 2:
-            return Rates(told["click"], told["order"])
-        own = self._shop.forecaster.predict(seed, requests, truth)
-        return Rates(told.get("click", own.ctr), told.get("order", own.cvr))
+        return told
 
 
 def _check_columns(name: str, model: FittedModel) -> None:

@@ -35,6 +35,29 @@ def gauc(label: ArrayLike, score: ArrayLike, group: ArrayLike) -> float:
     return float(np.average(found, weights=rows))
 
 
+def expected_auc(chance: ArrayLike, score: ArrayLike) -> float:
+    """The AUC of ``score`` that is to be expected where each row's label is 1 with its ``chance``, which a simulator knows.
+
+    Each row counts as a label 1 by its chance and as a label 0 by the rest. ``ValueError`` for chances outside 0 to 1, and
+    where there are no labels of one kind.
+
+    >>> expected_auc([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
+    0.75
+    >>> round(expected_auc([0.25, 0.75], [0.1, 0.9]), 4)  # of 1 x 1 pairs 9/16 are right, 6/16 a row with itself
+    0.75
+    """
+    chances, scores = np.asarray(chance, np.float64), np.asarray(score, np.float64)
+    if chances.ndim != 1 or chances.shape != scores.shape or not ((chances >= 0) & (chances <= 1)).all():
+        raise ValueError(f"chances {chances.shape} and scores {scores.shape} differ in shape, or chances leave 0 to 1")
+    _, tie = np.unique(scores, return_inverse=True)
+    positive, negative = np.bincount(tie, chances), np.bincount(tie, 1.0 - chances)
+    pairs = positive.sum() * negative.sum()
+    if not pairs > 0:
+        raise ValueError("AUC needs some chance of label 0 and of label 1; all labels are alike")
+    below = np.cumsum(negative) - negative
+    return float((positive * (below + negative / 2.0)).sum() / pairs)
+
+
 def log_loss(label: ArrayLike, rate: ArrayLike) -> float:
     """Mean of ``-y log p - (1 - y) log(1 - p)``; rates are kept 1e-7 from 0 and 1, as float32 sets no closer ones apart.
 

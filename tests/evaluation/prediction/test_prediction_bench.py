@@ -10,7 +10,7 @@ import yaml
 from tests.models.fit.tiny_shop import SIZES
 from tribid.envs.scenario import load_scenario
 from tribid.envs.world import build_world
-from tribid.evaluation.prediction.jobs import Job, is_done, jobs_of, record_of
+from tribid.evaluation.prediction.jobs import Job, is_done, jobs_of, rate_fit, record_of, source
 from tribid.evaluation.prediction.ladder import Ladder, Rung, ladder
 from tribid.evaluation.prediction.loop import retrained
 from tribid.evaluation.prediction.observer import likely_interests
@@ -130,6 +130,11 @@ def test_the_loop_learns_from_the_second_day_on(tmp_path: Path) -> None:
     assert 0.9 < days[0]["bias_all"] < 1.1  # noisy truth has no bias over all candidates
     assert days[0]["bias_shown"] > days[0]["bias_all"]  # what is shown was overrated: the winner's curse
     assert days[1]["error"] > days[0]["error"]
+
+
+def test_pictures_are_drawn_as_the_plans_own_scenario_draws_them(plan: PredictionPlan, tmp_path: Path) -> None:
+    asked = rate_fit(plan, ModelPart(model="cross_media"), 0, source(plan, tmp_path))
+    assert asked.pictures.scenario == plan.load() != load_scenario(plan.scenario)
 
 
 @pytest.mark.parametrize("name", ["quick", "full"])

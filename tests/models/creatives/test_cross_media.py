@@ -7,6 +7,7 @@ from tribid.envs.pictures import pictures
 from tribid.models import store
 from tribid.models.batch import Examples, Histories, IdField, Schema
 from tribid.models.creatives.cross_media import CrossMediaCtr, Gallery
+from tribid.models.creatives.encoder import prepared
 from tribid.models.trainer import FitSettings
 
 ITEMS, C, LONG = 40, 3, 6
@@ -191,3 +192,41 @@ def test_galleries_that_do_not_fit_the_schema_are_refused(gallery, examples):
         CrossMediaCtr(**SMALL, fields=("advertiser", "picture", "item")).fit(examples, gallery=fine)
     with pytest.raises(ValueError, match="three"):
         CrossMediaCtr(**SMALL, fields=("advertiser",))
+
+
+def test_a_step_that_encodes_a_draw_of_its_pictures_learns_from_them_all(gallery):
+    """As the claim above, with less than half of the pictures learning in each step."""
+    whole = log(gallery[1], 5_000)
+    known, held = whole.take(slice(0, 3_500)), whole.take(slice(3_500, 5_000))
+    longer = SMALL | {"training": TRAINING.model_copy(update={"epochs": 10})}
+    some, none = (
+        CrossMediaCtr(**longer, most_encoded=64, ad_picture=seen, behaviour_pictures=seen).fit(
+            known, gallery=gallery[0]
+        )
+        for seen in (True, False)
+    )
+    told = [auc(held.labels["click"], one.predict(held.batch(slice(None)))[:, 0]) for one in (some, none)]
+    assert told[0] > told[1] + 0.02, told
+    network = some.network_.eval()
+    with torch.no_grad():
+        now = network.encoder(prepared(gallery[0].pictures)).numpy()
+    np.testing.assert_allclose(now, network.pictures[:-1].numpy(), atol=1e-6)
+
+
+def test_the_pictures_that_are_drawn_are_as_encoded_now_and_the_others_as_encoded_last(gallery, examples):
+    model = CrossMediaCtr(**SMALL, most_encoded=5).fit(examples.take(slice(0, 300)), gallery=gallery[0])
+    network = model.network_.train()
+    network.refresh()
+    before, rows = network.pictures.clone(), torch.arange(20)
+    with torch.no_grad():
+        network.encoder.head.bias += 1.0
+        vectors = network._encoded(rows)
+    changed = (vectors != before[rows]).any(1)
+    assert changed.sum() == 5
+    np.testing.assert_allclose(vectors[changed].numpy(), before[rows][changed].numpy() + 1.0, atol=1e-5)
+    np.testing.assert_array_equal(network.pictures[rows].numpy(), vectors.numpy())
+
+
+def test_how_many_are_encoded_must_be_some():
+    with pytest.raises(ValueError, match="most_encoded is 0"):
+        CrossMediaCtr(most_encoded=0)

@@ -107,8 +107,13 @@ def _retriever(folder: str, shop: Shop) -> Retriever:
 
 def _picker(folder: str, shop: Shop) -> CreativePicker:
     from tribid.models.creatives.served import ServedCreatives
-    from tribid.models.store import load_model
+    from tribid.models.fitted import CLICK_KINDS, load_fitted
+    from tribid.models.store import load_model, read_card
 
+    if read_card(folder).kind in CLICK_KINDS:
+        from tribid.models.creatives.rate_picker import RatePicker
+
+        return RatePicker(shop, load_fitted(folder))
     found = load_model(folder, kind=ServedCreatives.kind)
     assert isinstance(found, ServedCreatives)
     ads, count = found.features_.shape[:2]

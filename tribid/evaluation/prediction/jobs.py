@@ -18,6 +18,7 @@ from tribid.evaluation.results import commit
 from tribid.files import write_json
 from tribid.models.fit.creative import CreativeFit, fit_creative
 from tribid.models.fit.data import LogSource
+from tribid.models.fit.gallery import PicturePlan
 from tribid.models.fit.rates import RateFit, fit_rates, judged, predicted
 from tribid.models.fit.retrieval import RetrievalFit, fit_retrieval
 from tribid.models.fit.state import StateFit, fit_state
@@ -101,6 +102,7 @@ def rate_fit(plan: PredictionPlan, part: ModelPart, seed: int, where: LogSource)
     return RateFit(
         source=where, model=part.model, settings=part.settings,
         training=FitSettings(**{"seed": seed, "threads": 1, "tensorboard": False, **part.training}),
+        pictures=PicturePlan(scenario=plan.load()),
     )  # fmt: skip
 
 

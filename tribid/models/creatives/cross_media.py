@@ -2,11 +2,13 @@
 
 DICM of Ge et al., "Image Matters: Visually Modeling User Behaviors Using Advanced Model Server" (CIKM 2018): pictures of
 ads and of behaviour go through one encoder that learns with the rest; behaviour pictures are pooled by an attention whose
-query is the ad's picture, beside the ids of a DIN. A training batch encodes each picture that occurs in it once; for
-serving all pictures are encoded once, and the model is saved with their embeddings instead of the encoder.
+query is the ad's picture, beside the ids of a DIN. A training batch encodes each picture that occurs in it once, or, of
+many, a draw of them: the others are as they were encoded last. For serving all pictures are encoded once, and the model is
+saved with their embeddings instead of the encoder.
 """
 
 import copy
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -59,6 +61,7 @@ class CrossMediaNetwork(CtrNetwork):
         super().__init__(schema)
         count, look, items, creatives = shapes
         self.places = _places(schema, sizes.fields)
+        self.most_encoded = sizes.most_encoded
         self.ad_picture, self.behaviour_pictures = sizes.ad_picture, sizes.behaviour_pictures
         self.embeddings = Embeddings(schema, sizes.width, sizes.training.seed)
         ids = len(schema.history) * sizes.width
@@ -121,20 +124,31 @@ class CrossMediaNetwork(CtrNetwork):
         return self.pictures[ads], self.pictures[events], there
 
     def _encoded(self, rows: Tensor) -> Tensor:
-        """The pictures of ascending ``rows`` as they are encoded now, with gradients; the last one may be none: zeros."""
+        """The pictures of ascending ``rows`` as they are encoded now, with gradients; the last one may be none: zeros.
+
+        Of more than ``most_encoded`` a draw has gradients, and the others are as they were encoded last.
+        """
         assert self.encoder is not None and self._images is not None
         real = rows[rows < len(self._images)]
-        vectors: Tensor = self.encoder(prepared(self._images[real.numpy()]))
-        nothing = torch.zeros(len(rows) - len(real), vectors.shape[1])
-        return torch.cat([vectors, nothing])
+        if len(real) <= self.most_encoded:
+            vectors: Tensor = self.encoder(prepared(self._images[real.numpy()]))
+            nothing = torch.zeros(len(rows) - len(real), vectors.shape[1])
+            return torch.cat([vectors, nothing])
+        self.refresh()
+        drawn = torch.randperm(len(real))[: self.most_encoded]
+        vectors = self.encoder(prepared(self._images[real[drawn].numpy()]))
+        known = self.pictures[rows]
+        self.pictures[real[drawn]] = vectors.detach()
+        return known.index_copy(0, drawn, vectors)
 
 
 class CrossMediaCtr(CtrModel):
     """A DIN that sees: embeddings of ``width``, ``attention`` and ``hidden`` as there, pictures as ``picture_width``.
 
     ``ad_picture`` and ``behaviour_pictures`` say which pictures take part (the paper's ablation), ``learn_encoder`` whether
-    the encoder learns with the rest, and ``fields`` which fields of the schema pictures hang on. ``encoder`` may be any
-    module [B, 3, H, W] -> [B, D] (then D instead of ``picture_width``); it is copied. What has no picture gets zeros.
+    the encoder learns with the rest, ``most_encoded`` from how many pictures at most in a step (memory and time of a step),
+    and ``fields`` which fields of the schema pictures hang on. ``encoder`` may be any module [B, 3, H, W] -> [B, D] (then D
+    instead of ``picture_width``); it is copied. What has no picture gets zeros.
 
     A loaded model predicts for the pictures that it was fitted on; it holds no encoder.
     """
@@ -153,6 +167,7 @@ class CrossMediaCtr(CtrModel):
         ad_picture: bool = True,
         behaviour_pictures: bool = True,
         learn_encoder: bool = True,
+        most_encoded: int = 512,
         fields: Sequence[str] = PictureFields(),
         encoder: nn.Module | None = None,
         training: FitSettings | None = None,
@@ -162,6 +177,9 @@ class CrossMediaCtr(CtrModel):
         self.attention, self.hidden = checked_sizes("attention", attention), checked_sizes("hidden", hidden)
         self.ad_picture, self.behaviour_pictures = ad_picture, behaviour_pictures
         self.learn_encoder = learn_encoder
+        if most_encoded < 1:
+            raise ValueError(f"most_encoded is {most_encoded}; allowed is 1 or more pictures")
+        self.most_encoded = most_encoded
         if len(fields) != len(PictureFields._fields):
             raise ValueError(f"fields are {tuple(fields)}; allowed are three: {', '.join(PictureFields._fields)}")
         self.fields = PictureFields(*fields)
@@ -177,6 +195,7 @@ class CrossMediaCtr(CtrModel):
             "ad_picture": self.ad_picture,
             "behaviour_pictures": self.behaviour_pictures,
             "learn_encoder": self.learn_encoder,
+            "most_encoded": self.most_encoded,
             "fields": list(self.fields),
             "training": self.training.model_dump(mode="json"),
         }
@@ -204,6 +223,11 @@ class CrossMediaCtr(CtrModel):
             del self._gallery
         self.network_.refresh()
         return self
+
+    def described(self) -> str:
+        """As of any model, with a digest of the pictures: a training does not go on with others."""
+        shown = hashlib.sha256(self._gallery.pictures.tobytes()).hexdigest()[:32]
+        return f"{super().described()} {self._gallery.pictures.shape} {shown}"
 
     def learnt(self) -> tuple[Schema | None, dict[str, NDArray[Any]]]:
         """The schema and the weights by name, with the pictures' embeddings in place of the encoder."""

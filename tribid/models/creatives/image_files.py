@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 MOST_BYTES = 20_000_000
@@ -31,6 +32,26 @@ def load_pictures(paths: Sequence[str | Path], *, size: int = 64) -> NDArray[np.
     for row, path in enumerate(paths):
         loaded[row] = _picture(Path(path), size)
     return loaded
+
+
+def as_loaded(pictures: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Pictures uint8 [P, H, W, 3] as ``load_pictures`` would give them from files, uint8 [P, size, size, 3]."""
+    image = _pillow()
+    loaded = np.empty((len(pictures), size, size, 3), dtype=np.uint8)
+    for row, one in enumerate(pictures):
+        loaded[row] = _on_white(image.fromarray(one), size)
+    return loaded
+
+
+def inside(folder: Path, names: pl.Series, table: str = "creatives.parquet") -> list[Path]:
+    """The files that a ``table`` of a log names; ``ValueError`` unless all of them are files in the log's own folder."""
+    home, paths = folder.resolve(), []
+    for name in names.to_list():
+        path = (home / name).resolve() if isinstance(name, str) else home
+        if not path.is_relative_to(home) or not path.is_file():
+            raise ValueError(f"{folder / table}: picture is {name!r:.80}; allowed are files in the log's folder")
+        paths.append(path)
+    return paths
 
 
 def _picture(path: Path, size: int) -> NDArray[np.uint8]:

@@ -1,28 +1,14 @@
 """DeepFM (Guo et al. 2017): a factorisation machine and dense layers over the same embeddings."""
 
-from collections.abc import Sequence
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from tribid.models.batch import Schema
-from tribid.models.ctr.estimator import CtrModel, CtrNetwork, checked_activation, checked_sizes, checked_width
-from tribid.models.ctr.logistic import LinearTerms
-from tribid.models.ctr.tower import Tower, sides
-from tribid.models.layers import Embeddings, Tensors, mean_pool
-from tribid.models.trainer import FitSettings
+from tribid.models.ctr.pooled import PooledCtr, PooledNetwork
+from tribid.models.layers import Tensors, mean_pool
 
 
-class DeepFmNetwork(CtrNetwork):
+class DeepFmNetwork(PooledNetwork):
     """Linear terms, all pairs of fields, and a deep part, added. A history's field is one vector, its mean."""
-
-    def __init__(self, schema: Schema, width: int, hidden: Sequence[int], activation: str, seed: int) -> None:
-        super().__init__(schema)
-        self.linear = LinearTerms(schema)
-        self.embeddings = Embeddings(schema, width, seed)
-        user, ad = sides(schema, width)
-        self.tower = Tower(user + len(schema.history) * width, ad, hidden, activation)
 
     def forward(self, t: Tensors) -> Tensor:
         """The log-odds of a click, [B, N]."""
@@ -55,34 +41,11 @@ def _fields(side_by_side: Tensor, width: int) -> Tensor:
     return side_by_side.reshape(*side_by_side.shape[:-1], side_by_side.shape[-1] // width, width)
 
 
-class DeepFm(CtrModel):
+class DeepFm(PooledCtr):
     """Embeddings of ``width`` that meet pairwise and go through dense layers ``hidden``; the history is averaged.
 
     Numbers take part in the linear terms and the dense layers, not in the pairs.
     """
 
     kind = "deepfm"
-
-    def __init__(
-        self,
-        *,
-        width: int = 8,
-        hidden: Sequence[int] = (128, 64),
-        activation: str = "relu",
-        training: FitSettings | None = None,
-    ) -> None:
-        super().__init__(training=training)
-        self.width, self.hidden = checked_width(width), checked_sizes("hidden", hidden)
-        self.activation = checked_activation(activation)
-
-    def settings(self) -> dict[str, Any]:
-        """The arguments of the constructor, as JSON."""
-        return {
-            "width": self.width,
-            "hidden": list(self.hidden),
-            "activation": self.activation,
-            "training": self.training.model_dump(mode="json"),
-        }
-
-    def _network(self, schema: Schema) -> DeepFmNetwork:
-        return DeepFmNetwork(schema, self.width, self.hidden, self.activation, self.training.seed)
+    network = DeepFmNetwork

@@ -1,17 +1,14 @@
 """Wide & Deep (Cheng et al. 2016): linear terms and crosses that memorise, dense layers that generalise, learnt together."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tribid.models.batch import Schema
-from tribid.models.ctr.estimator import CtrModel, CtrNetwork, checked_activation, checked_sizes, checked_width
-from tribid.models.ctr.logistic import LinearTerms
-from tribid.models.ctr.tower import Tower, ad_side, sides, user_side
-from tribid.models.layers import Embeddings, Tensors, mean_pool
-from tribid.models.trainer import FitSettings
+from tribid.models.ctr.pooled import PooledCtr, PooledNetwork
+from tribid.models.ctr.tower import ad_side, user_side
+from tribid.models.layers import Tensors, mean_pool
 
 
 class Crosses(nn.Module):
@@ -37,16 +34,12 @@ class Crosses(nn.Module):
         return total
 
 
-class WideDeepNetwork(CtrNetwork):
+class WideDeepNetwork(PooledNetwork):
     """Wide part and deep part, added."""
 
     def __init__(self, schema: Schema, width: int, hidden: Sequence[int], activation: str, seed: int) -> None:
-        super().__init__(schema)
-        self.linear = LinearTerms(schema)
+        super().__init__(schema, width, hidden, activation, seed)
         self.crosses = Crosses(schema)
-        self.embeddings = Embeddings(schema, width, seed)
-        user, ad = sides(schema, width)
-        self.tower = Tower(user + len(schema.history) * width, ad, hidden, activation)
 
     def forward(self, t: Tensors) -> Tensor:
         """The log-odds of a click, [B, N]."""
@@ -57,34 +50,11 @@ class WideDeepNetwork(CtrNetwork):
         return total
 
 
-class WideDeep(CtrModel):
+class WideDeep(PooledCtr):
     """Embeddings of ``width`` through dense layers ``hidden``, plus a linear part; the history is averaged.
 
     The average is the same for every candidate: the interests that do not concern an ad dilute the one that does.
     """
 
     kind = "wide_deep"
-
-    def __init__(
-        self,
-        *,
-        width: int = 8,
-        hidden: Sequence[int] = (128, 64),
-        activation: str = "relu",
-        training: FitSettings | None = None,
-    ) -> None:
-        super().__init__(training=training)
-        self.width, self.hidden = checked_width(width), checked_sizes("hidden", hidden)
-        self.activation = checked_activation(activation)
-
-    def settings(self) -> dict[str, Any]:
-        """The arguments of the constructor, as JSON."""
-        return {
-            "width": self.width,
-            "hidden": list(self.hidden),
-            "activation": self.activation,
-            "training": self.training.model_dump(mode="json"),
-        }
-
-    def _network(self, schema: Schema) -> WideDeepNetwork:
-        return WideDeepNetwork(schema, self.width, self.hidden, self.activation, self.training.seed)
+    network = WideDeepNetwork

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tribid.files import write_json
 from tribid.models.creatives.hybrid import HybridBandit
-from tribid.models.creatives.image_files import load_pictures
+from tribid.models.creatives.image_files import inside, load_pictures
 from tribid.models.creatives.replay_game import Learnt
 from tribid.models.creatives.served import ServedCreatives
 from tribid.models.creatives.tastes import Tastes
@@ -60,19 +60,6 @@ def fit_creative(plan: CreativeFit, folder: str | Path) -> dict[str, float]:
     return told
 
 
-def _inside(folder: Path, names: pl.Series) -> list[Path]:
-    """The files that a log's table names, all of them in the log's own folder."""
-    home, paths = folder.resolve(), []
-    for name in names.to_list():
-        path = (home / name).resolve() if isinstance(name, str) else home
-        if not path.is_relative_to(home) or not path.is_file():
-            raise ValueError(
-                f"{folder / 'creatives.parquet'}: picture is {name!r:.80}; allowed are files in the log's folder"
-            )
-        paths.append(path)
-    return paths
-
-
 def _learnt(plan: CreativeFit, train: pl.DataFrame, users: int) -> ServedCreatives:
     table = plan.source.table("creatives").sort("advertiser", "creative")
     ads, count = table["advertiser"].n_unique(), table["creative"].n_unique()
@@ -80,7 +67,7 @@ def _learnt(plan: CreativeFit, train: pl.DataFrame, users: int) -> ServedCreativ
         raise ValueError(
             f"creatives.parquet has {table.height} rows; allowed is {count} for each of the ads 0 to {ads - 1}"
         )
-    pictures = load_pictures(_inside(plan.source.path, table["picture"]))
+    pictures = load_pictures(inside(plan.source.path, table["picture"]))
     ad, creative, user = (train[name].to_numpy().astype(np.int64) for name in ("advertiser", "creative", "user"))
     click = train["click"].to_numpy().astype(np.float64)
     place = ad * count + creative

@@ -14,14 +14,18 @@ from tribid.files import write_json
 from tribid.models.batch import Examples
 from tribid.models.calibration import BetaCalibrator, Calibrator, IsotonicCalibrator, PlattCalibrator
 from tribid.models.calibration_measures import cal_n, pcoc, reliability_table
+from tribid.models.creatives.cross_media import CrossMediaCtr, PictureFields
 from tribid.models.fit.data import Cut, LogSource
+from tribid.models.fit.gallery import PicturePlan, gallery_of_log
 from tribid.models.fit.settings import built
 from tribid.models.fitted import FittedModel
 from tribid.models.ranking_measures import auc, gauc, log_loss
 from tribid.models.store import KINDS
 from tribid.models.trainer import FitSettings, Progress
 
-CLICK_MODELS = {"lr": "logistic_ctr", "wide_deep": "wide_deep", "deepfm": "deepfm", "din": "din", "dien": "dien"}
+CLICK_MODELS = {"lr": "logistic_ctr"} | {
+    name: name for name in ("wide_deep", "deepfm", "din", "dien", "cross_media")
+}  # fmt: skip
 ORDER_MODELS = {name: name for name in ("click_only", "esmm", "esm2", "escm2_ips", "escm2_dr")}
 """Names on the command line, and the kinds of ``tribid.models.store`` behind them."""
 
@@ -31,13 +35,17 @@ _PART = 65_536
 
 @dataclass(frozen=True, kw_only=True)
 class RateFit:
-    """What is fitted: a ``model`` of the names above, its own ``settings``, ``training``, and who calibrates it."""
+    """What is fitted: a ``model`` of the names above, its own ``settings``, ``training``, and who calibrates it.
+
+    ``pictures`` says how a cross-media model comes by its pictures; the others look at none.
+    """
 
     source: LogSource
     model: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     training: FitSettings = field(default_factory=FitSettings)
     calibration: Literal["beta", "isotonic", "platt", "none"] = "beta"
+    pictures: PicturePlan = field(default_factory=PicturePlan)
 
     def __post_init__(self) -> None:
         names = {**CLICK_MODELS, **ORDER_MODELS}
@@ -49,7 +57,10 @@ class RateFit:
     def fresh(self) -> Any:
         """The model before it has learnt."""
         module, name = KINDS[{**CLICK_MODELS, **ORDER_MODELS}[self.model]]
-        return built(self.model, getattr(import_module(module), name), self.settings, training=self.training)
+        fixed: dict[str, Any] = {"training": self.training}
+        if self.model == CrossMediaCtr.kind:  # what is no JSON, and what the log decides
+            fixed |= {"encoder": None, "fields": PictureFields()}
+        return built(self.model, getattr(import_module(module), name), self.settings, **fixed)
 
 
 def fit_rates(
@@ -61,7 +72,11 @@ def fit_rates(
     a reliability table of each event.
     """
     parts = cut or plan.source.cut()
-    model = plan.fresh().fit(parts.train, parts.validation, folder=folder, progress=progress)
+    model = plan.fresh()
+    seen = {}
+    if isinstance(model, CrossMediaCtr):
+        seen["gallery"] = gallery_of_log(plan.source, parts.features, plan.pictures)
+    model.fit(parts.train, parts.validation, folder=folder, progress=progress, **seen)
     raw = FittedModel(model=model, features=parts.features)
     fitted = FittedModel(model=model, features=parts.features, calibration=_calibrated(plan, raw, parts.validation))
     told, tables = measured(fitted, parts.test)

@@ -73,7 +73,7 @@ class Ledger(Protocol):
         ...
 
     def spent_micros(self) -> NDArray[np.int64]:
-        """What each advertiser [A] has paid since the open day began. A copy."""
+        """What each advertiser [A] has paid out of the open day's budget, not for pages of days before. A copy."""
         ...
 
     async def reserve(self, holds: Sequence[Hold]) -> Refused | None:
@@ -81,12 +81,15 @@ class Ledger(Protocol):
 
         In a ledger of one process the money is set aside before the first suspension, so that a decision made from
         ``free_micros`` just before is never refused. Holds that exist alike already are kept as they are (the same request
-        again); ``ValueError`` where an id exists for another amount or advertiser.
+        again); ``ValueError`` where an id exists for another amount or advertiser, or was given back.
         """
         ...
 
     async def charge(self, charges: Sequence[Charge]) -> list[Charged]:
-        """Record events, in order, each once; see ``Charged``. An event after its hold's ``expires_ms`` is ``expired``."""
+        """Record events, in order, each once; see ``Charged``. An event after its hold's ``expires_ms`` is ``expired``.
+
+        ``ValueError`` for more than the hold was for.
+        """
         ...
 
     async def release(self, holds: Sequence[str]) -> int:
@@ -98,5 +101,5 @@ class Ledger(Protocol):
         ...
 
     async def close(self) -> None:
-        """Write what is left to be written and let go of the store."""
+        """Write what is left to be written and let go of the store; then all else raises ``LedgerUnavailableError``."""
         ...

@@ -1,0 +1,115 @@
+"""What each address of the service does: bytes in, bytes out, by the messages' own types."""
+
+import re
+from time import perf_counter
+from urllib.parse import parse_qsl
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType, structs
+
+from tribid.ranker.messages import Decision, Request
+from tribid.ranker.service.errors import ServiceError
+from tribid.ranker.service.metrics import Metrics
+from tribid.ranker.service.serving import Serving
+from tribid.ranker.service.wire import Activation, Decisions, EventBatch, Health, RankBatch, Receipts
+
+_LEAST_MS = 0.001
+
+
+class _Shape(Struct):
+    """Whether a rank body holds a batch, told without reading what is in it."""
+
+    requests: msgspec.Raw | UnsetType = UNSET
+
+
+_SHAPE = msgspec.json.Decoder(_Shape)
+_ONE = msgspec.json.Decoder(Request)
+_BATCH = msgspec.json.Decoder(RankBatch)
+_EVENTS = msgspec.json.Decoder(EventBatch)
+_ACTIVATION = msgspec.json.Decoder(Activation)
+_ENCODER = msgspec.json.Encoder()
+_BATCH_START = re.compile(rb'\s*\{\s*"requests"\s*:')
+
+
+class Endpoints:
+    """The service's answers, as JSON bytes; errors are raised (see ``service_error``)."""
+
+    def __init__(self, serving: Serving, metrics: Metrics) -> None:
+        self._serving, self._metrics = serving, metrics
+        self._asked = 0
+
+    async def rank(self, body: bytes, query: bytes, arrived: float) -> bytes:
+        """One request or a batch; ``arrived`` is when its first byte did, on the clock of ``perf_counter``.
+
+        What has passed since then is taken off the requests' ``timeout_ms``.
+        """
+        live, explain = self._serving.ranker(), _wants_explaining(query)
+        self._asked += 1
+        sampled = self._asked % self._serving.settings.stage_sample == 0
+        if _BATCH_START.match(body) is None and _SHAPE.decode(body).requests is UNSET:
+            request = self._hurried(_ONE.decode(body), arrived)
+            decision = await live.rank(request, explain=explain or sampled)
+            if sampled:
+                self._metrics.see_stages(decision)
+            return _ENCODER.encode(_plain(decision) if sampled and not explain else decision)
+        batch = [self._hurried(request, arrived) for request in _BATCH.decode(body).requests]
+        decisions = await live.rank_many(batch, explain=explain)
+        return _ENCODER.encode(Decisions(tuple(decisions)))
+
+    async def events(self, body: bytes, query: bytes, arrived: float) -> bytes:
+        """Receipts of a batch of events."""
+        receipts = await self._serving.ranker().events(_EVENTS.decode(body).events)
+        self._metrics.see_receipts(receipts)
+        return _ENCODER.encode(Receipts(tuple(receipts)))
+
+    async def policies(self) -> bytes:
+        """Which releases there are, and what each is used for."""
+        return _ENCODER.encode(self._serving.ranker().policies())
+
+    async def activate(self, name: str, body: bytes) -> bytes:
+        """Put a release to use; an empty body makes it the active one. ``ServiceError`` 404 for an unknown name."""
+        live = self._serving.ranker()
+        wanted = _ACTIVATION.decode(body) if body.strip() else Activation()
+        known = [release.name for release in live.policies().releases]
+        if name not in known:
+            raise ServiceError(404, "name", f"no policies named {name!r:.120}; choose {', '.join(known)}")
+        return _ENCODER.encode(await live.activate(name, mode=wanted.mode, percent=wanted.percent))
+
+    async def rollback(self, body: bytes) -> bytes:
+        """Make the release that was active before the active one again."""
+        if body.strip() not in (b"", b"{}"):
+            raise ServiceError(422, "$", "allowed is an empty body or {}")
+        return _ENCODER.encode(await self._serving.ranker().rollback())
+
+    def _hurried(self, request: Request, arrived: float) -> Request:
+        """The request with what is left of its time, at least a microsecond: then it falls back wherever it can."""
+        timeout_ms = self._serving.settings.timeout_ms if request.timeout_ms is None else request.timeout_ms
+        if timeout_ms is None:
+            return request
+        return structs.replace(request, timeout_ms=max(timeout_ms - (perf_counter() - arrived) * 1e3, _LEAST_MS))
+
+
+def health(status: str) -> bytes:
+    """A ``Health`` as JSON."""
+    return _ENCODER.encode(Health(status))
+
+
+def _plain(decision: Decision) -> Decision:
+    """The decision as it is answered to those who did not ask how long its stages took."""
+    return structs.replace(decision, stage_ms={})
+
+
+def _wants_explaining(query: bytes) -> bool:
+    """The parameter ``explain``: true or false; ``ServiceError`` 422 for another value or another parameter."""
+    if not query:
+        return False
+    try:
+        pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, strict_parsing=True, max_num_fields=8)
+    except ValueError:
+        raise ServiceError(422, "query", "allowed is ?explain=true") from None
+    for name, value in pairs:
+        if name != "explain":
+            raise ServiceError(422, "query", f"unknown parameter {name!r:.60}; allowed is explain")
+        if value not in ("true", "false"):
+            raise ServiceError(422, "explain", f"explain is {value!r:.60}; allowed is true or false")
+    return ("explain", "true") in pairs
