@@ -29,6 +29,8 @@ from tribid.evaluation.entries import FITTED
 from tribid.evaluation.run import judge
 from tribid.evaluation.welfare import METRICS
 from tribid.ranker import Request
+from tribid.ranker.decision_log import COLUMNS as LOGGED
+from tribid.ranker.openrtb.config import load_config
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -104,12 +106,15 @@ def test_python_of_the_documents_runs(block: Block, tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("block", parameters("yaml"))
-def test_scenarios_of_the_documents_load(block: Block, tmp_path: Path) -> None:
+def test_yaml_of_the_documents_loads(block: Block, tmp_path: Path) -> None:
     rows = "click,market_price_micros,pctr\n0,500,0.01\n1,900,0.02\n"
     (tmp_path / "campaign.csv").write_text(rows, encoding="utf-8")
     file = tmp_path / "mine.yaml"
     file.write_text(block.text, encoding="utf-8")
-    load_scenario(file)
+    if "currencies:" in block.text:
+        load_config(file, ["adv_00", "adv_01"])
+    else:
+        load_scenario(file)
 
 
 def commands() -> Iterator[tuple[str, list[str]]]:
@@ -127,9 +132,9 @@ def test_commands_of_the_documents_parse(words: list[str]) -> None:
         assert f"\n{rest[0]}:" in (ROOT / "Makefile").read_text(encoding="utf-8")
         return
     if program != "tribid":
-        assert program in ("pip", "tensorboard", "python")
+        assert program in ("pip", "tensorboard", "python", "curl")
         return
-    for sign in (">", "<", "|"):
+    for sign in (">", "<", "|", "&"):
         rest = rest[: rest.index(sign)] if sign in rest else rest
     command: Any = typer.main.get_command(app)
     context = command.make_context("tribid", rest[:1], resilient_parsing=True)
@@ -178,12 +183,17 @@ def test_the_infos_table_is_that_of_the_environment() -> None:
         ("auctions.md", "table: indices", list(INDICES)),
         ("evaluation.md", "table: bidders", [*BIDDERS, *FITTED]),
         ("policies.md", "table: card", list(PolicyCard.model_fields)),
-        ("policies.md", "table: request", list(Request.__struct_fields__)),
+        ("ranker.md", "table: request", list(Request.__struct_fields__)),
         ("logs.md", "table: formats", [name for name in logs.FORMATS if name != "auto"]),
     ],
 )
 def test_tables_of_names_hold_every_name(page: str, marker: str, names: list[str]) -> None:
     assert sorted(column(page, marker)) == sorted(names)
+
+
+def test_the_decision_logs_table_is_that_of_the_code() -> None:
+    wanted = [(f"`{c.name}`", f"`{c.type}`{' or null' if c.optional else ''}", c.unit, c.meaning) for c in LOGGED]
+    assert table("ranker.md", "table: decision log") == wanted
 
 
 def test_the_tables_of_recorded_days_are_those_of_the_code() -> None:

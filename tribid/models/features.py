@@ -6,8 +6,8 @@ so an impression's features are, bit for bit, those of the request that led to i
 """
 
 import os
-from collections.abc import Iterator, Sequence
-from typing import Any, Literal, NamedTuple, Self
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Self, overload
 
 import numpy as np
 import polars as pl
@@ -23,7 +23,7 @@ from tribid.models.feature_config import (
     shop_features,
 )
 from tribid.models.feature_file import FeatureFile
-from tribid.models.history_rows import event_values, histories_of, history_rows
+from tribid.models.history_rows import event_values, histories_of, histories_of_arrays, history_rows
 from tribid.models.scaling import Moments, Scale, numbers_of, signed_log
 from tribid.models.vocabulary import Counts, hash64, whole_numbers
 
@@ -35,6 +35,8 @@ CHUNK_ROWS = 1_000_000
 """Rows of a log that `fit` holds at a time."""
 
 Frame = pl.DataFrame | pl.LazyFrame
+Columns = pl.DataFrame | Mapping[str, pl.Series | NDArray[Any]]
+"""A log's columns by name; arrays hold numbers."""
 Side = Literal["user", "ad"]
 
 
@@ -114,8 +116,8 @@ class FeaturePipeline:
             history_length=config.history_length if config.history else 0,
         )
 
-    def ids_and_numbers(self, frame: pl.DataFrame, side: Side) -> IdsAndNumbers:
-        """Return one side's features of n rows; every row depends on itself alone.
+    def ids_and_numbers(self, frame: Columns, side: Side, rows: int = 0) -> IdsAndNumbers:
+        """Return one side's features of n rows (``rows`` where no frame says how many); each depends on itself alone.
 
         Unknown categories have the id 1, missing numbers are 0 (the mean). Raises ValueError for missing columns and
         for columns of another kind than in training.
@@ -125,13 +127,15 @@ class FeaturePipeline:
         numbers = [
             column for place in range(len(self._numbers(side))) for column in self.numbers_of(frame, side, place)
         ]
-        return IdsAndNumbers(_table(ids, frame.height, np.int32), _table(numbers, frame.height, np.float32))
+        height = frame.height if isinstance(frame, pl.DataFrame) else rows
+        return IdsAndNumbers(_table(ids, height, np.int32), _table(numbers, height, np.float32))
 
-    def ids_of(self, frame: pl.DataFrame, field: IdField) -> NDArray[np.int32]:
+    def ids_of(self, frame: Columns, field: IdField) -> NDArray[np.int32]:
         """Return one field's ids, [n]."""
-        return self.vocabularies_[field.vocabulary].ids(self._id_column(frame, field))
+        vocabulary, column = self.vocabularies_[field.vocabulary], self._id_column(frame, field)
+        return vocabulary.ids(column) if isinstance(column, pl.Series) else vocabulary.ids_of_array(column, field.name)
 
-    def numbers_of(self, frame: pl.DataFrame, side: Side, place: int) -> list[NDArray[np.float32]]:
+    def numbers_of(self, frame: Columns, side: Side, place: int) -> list[NDArray[np.float32]]:
         """Return the scaled numbers [n] of the side's numeric column at `place`, and what is missing if it asks for it."""
         field = self._numbers(side)[place]
         plain = numbers_of(_column(frame, field.name))
@@ -147,6 +151,11 @@ class FeaturePipeline:
         """
         self._check_fitted()
         return histories_of(frame, self.config, self.vocabularies_)
+
+    def histories_of_arrays(self, events: Mapping[str, NDArray[Any]], length: NDArray[np.integer]) -> Histories:
+        """`histories` of R histories in arrays [R, E] by column, the first ``length`` [R] events of each, oldest first."""
+        self._check_fitted()
+        return histories_of_arrays(events, length, self.config, self.vocabularies_)
 
     def examples(
         self,
@@ -208,14 +217,14 @@ class FeaturePipeline:
     def _count_ids(self, counts: dict[str, Counts], chunk: pl.DataFrame, side: str) -> None:
         for field in getattr(self.config, side):
             keep = self._rule(field.vocabulary).hash_rows is None
-            counts[field.vocabulary].add(self._id_column(chunk, field), keep=keep)
+            counts[field.vocabulary].add(pl.Series(field.name, self._id_column(chunk, field)), keep=keep)
 
     def _count_events(self, counts: dict[str, Counts], chunk: pl.DataFrame) -> None:
         for field in self.config.history:
             keep = self._rule(field.vocabulary).hash_rows is None
             counts[field.vocabulary].add(event_values(chunk, field.name), keep=keep)
 
-    def _id_column(self, frame: pl.DataFrame, field: IdField) -> pl.Series:
+    def _id_column(self, frame: Columns, field: IdField) -> pl.Series | NDArray[Any]:
         bucket = self.config.buckets.get(field.name)
         if bucket is None:
             return _column(frame, field.name)
@@ -224,8 +233,7 @@ class FeaturePipeline:
         known = np.where(finite, numbers, 0.0)
         folded = known if bucket.period is None else np.mod(known, bucket.period)
         floored = np.floor(folded / bucket.width).astype(np.int64)
-        column = pl.Series(field.name, floored)
-        return column if finite.all() else column.set(pl.Series(~finite), None)
+        return floored if finite.all() else pl.Series(field.name, floored).set(pl.Series(~finite), None)
 
     def _groups(self, frame: pl.DataFrame) -> NDArray[np.int64]:
         """Whose each impression is: whole numbers as they are, texts by a hash, -1 where it is missing."""
@@ -261,9 +269,14 @@ def _table(columns: Sequence[NDArray[Any]], height: int, dtype: type[np.generic]
     return table
 
 
-def _column(frame: pl.DataFrame, name: str) -> pl.Series:
-    if name not in frame.columns:
-        raise ValueError(f"the data lacks the column {name}; it has {', '.join(frame.columns)}")
+@overload
+def _column(frame: pl.DataFrame, name: str) -> pl.Series: ...
+@overload
+def _column(frame: Columns, name: str) -> pl.Series | NDArray[Any]: ...
+def _column(frame: Columns, name: str) -> pl.Series | NDArray[Any]:
+    names = frame.columns if isinstance(frame, pl.DataFrame) else list(frame)
+    if name not in names:
+        raise ValueError(f"the data lacks the column {name}; it has {', '.join(names)}")
     return frame[name]
 
 

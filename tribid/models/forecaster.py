@@ -7,7 +7,7 @@ learnt from; it never sees the truth.
 import numpy as np
 from numpy.typing import NDArray
 
-from tribid.envs.impressions import history_frame, items_frame
+from tribid.envs.impressions import items_frame
 from tribid.envs.platform import Rates, Requests
 from tribid.envs.shop import Shop
 from tribid.models.fitted import FittedModel
@@ -53,10 +53,11 @@ class LearntForecaster:
         creative = np.zeros(who.shape, np.int8) if requests.creative is None else requests.creative
         row, of = _distinct(requests.user, who, creative)
         user, which = np.unique(requests.user[row], return_inverse=True)
-        histories = history_frame(self._shop.past.histories(seed, requests.day, user), user, requests.day)
+        past = self._shop.past.histories(seed, requests.day, user)
+        events = {name: getattr(past, name) for name in KNOWN["history"]}
         told: dict[str, NDArray[np.float32]] = {}
         for model in {id(one): one for one in self._models.values()}.values():
-            online = self._online[id(model)].with_histories(histories)
+            online = self._online[id(model)].with_histories(model.features.histories_of_arrays(events, past.length))
             columns = {
                 "user": requests.user[row],
                 "tick": np.full(len(row), requests.tick),
@@ -89,6 +90,8 @@ def _distinct(
     user: NDArray[np.int64], who: NDArray[np.int32], creative: NDArray[np.int8]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The first row of each different request, and for each request which of those is like it."""
+    if len(user) == 1:
+        return np.zeros(1, np.int64), np.zeros(1, np.int64)
     key = np.concatenate([user[:, None], who, creative], axis=1, dtype=np.int64)
     _, row, of = np.unique(key, axis=0, return_index=True, return_inverse=True)
     return row, of.reshape(-1)

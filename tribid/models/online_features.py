@@ -82,7 +82,7 @@ class OnlineFeatures:
             )
         if shown.size and (shown.min() < -1 or shown.max() >= self._ads):
             raise ValueError(f"candidates must be from -1 to {self._ads - 1}, the rows of the ads")
-        user = self.pipeline.ids_and_numbers(self._user_frame(users, len(shown)), "user")
+        user = self.pipeline.ids_and_numbers(self._user_columns(users, len(shown)), "user", len(shown))
         which = self._history_rows(history, len(shown))
         ids, numbers = np.take(self._ids, shown, axis=0), np.take(self._numbers, shown, axis=0)
         if self.changing or changing:
@@ -97,22 +97,24 @@ class OnlineFeatures:
             ad_numbers=numbers,
         )
 
-    def _user_frame(self, users: Mapping[str, Column], size: int) -> pl.DataFrame:
-        columns = []
+    def _user_columns(self, users: Mapping[str, Column], size: int) -> dict[str, pl.Series | NDArray[Any]]:
+        columns = {}
         for name in self.pipeline.config.columns("user"):
             if name not in users:
                 raise ValueError(f"users lack the column {name}; they have {', '.join(users)}")
-            values = pl.Series(name, users[name])
+            values = _column(name, users[name])
             if len(values) != size:
                 raise ValueError(f"users have {len(values)} rows in {name}, and there are {size} requests")
-            columns.append(values)
-        return pl.DataFrame(columns or [pl.Series("request", np.arange(size))])
+            columns[name] = values
+        return columns
 
     def _history_rows(self, history: Column | None, size: int) -> NDArray[np.int64]:
         last = len(self.histories.length) - 1
         if history is None:
             return np.full(size, last, dtype=np.int64)
-        rows = history_rows(pl.Series("history", history), last)
+        values = _column("history", history)
+        whole = isinstance(values, pl.Series) or values.dtype.kind in "iu"
+        rows = history_rows(values if whole else pl.Series("history", values), last)
         if rows.shape != (size,):
             raise ValueError(f"history has the shape {rows.shape}, and there are {size} requests")
         return rows
@@ -131,7 +133,7 @@ class OnlineFeatures:
         for name, values in flat.items():
             if values.shape != shown.shape:
                 raise ValueError(f"{name} has the shape {values.shape}, and candidates {shown.shape}")
-        frame = pl.DataFrame({name: values.ravel() for name, values in flat.items()})
+        frame = {name: _column(name, values.ravel()) for name, values in flat.items()}
         present = shown >= 0
         config = self.pipeline.config
         for place, field in enumerate(config.ad):
@@ -144,3 +146,9 @@ class OnlineFeatures:
                 for offset, scaled in enumerate(self.pipeline.numbers_of(frame, "ad", place)):
                     numbers[..., column + offset] = np.where(present, scaled.reshape(shown.shape), 0.0)
             column += 2 if number.missing else 1
+
+
+def _column(name: str, values: Column) -> pl.Series | NDArray[Any]:
+    """A column as it came where it is an array of numbers: making a series of it would cost more than all the rest."""
+    is_plain = isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind in "iuf"
+    return values if is_plain else pl.Series(name, values)

@@ -1,6 +1,6 @@
 """Scaled numbers: a numeric column as a network wants it, about 0 with a spread of 1."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -67,8 +67,12 @@ def signed_log(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
     return logs
 
 
-def numbers_of(values: pl.Series) -> NDArray[np.float64]:
+def numbers_of(values: pl.Series | NDArray[Any]) -> NDArray[np.float64]:
     """Return a numeric column as float64, null as NaN. Raises ValueError, which names the column, for what is no number."""
+    if isinstance(values, np.ndarray):
+        if values.dtype.kind not in "biuf":
+            raise ValueError(f"an array holds {values.dtype}; allowed are numbers")
+        return np.ascontiguousarray(values, dtype=np.float64)
     if not (values.dtype.is_numeric() or values.dtype in (pl.Boolean, pl.Null)):
         raise ValueError(f"column {values.name} holds {values.dtype}; allowed are numbers")
     return np.ascontiguousarray(values.cast(pl.Float64).to_numpy(), dtype=np.float64)

@@ -10,7 +10,7 @@ part in an embedding table and is left out. In both, a missing value (null) is `
 import hashlib
 from functools import cached_property
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -82,26 +82,32 @@ class Vocabulary(BaseModel):
             return np.full(len(values), UNKNOWN, dtype=np.int32)
         if values.dtype != (pl.Int64 if self.kind == "integers" else pl.String) and values.null_count() < len(values):
             raise ValueError(f"column {values.name} holds {values.dtype}; its vocabulary was learnt from {self.kind}")
-        if self.hash_rows is not None:
-            return self._hashed(values, self.hash_rows)
-        if self.kind == "texts":
+        if self.kind == "texts" and self.hash_rows is None:
             return self._of_texts(values)
-        return self._of_integers(values)
-
-    def _of_integers(self, values: pl.Series) -> Ids:
-        known, wanted = self._known, whole_numbers(values)
-        at = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
-        found = np.where(known[at] == wanted, at + FIRST_KNOWN, UNKNOWN).astype(np.int32)
+        found = self._rows_of(hash64(values)) if self.hash_rows is not None else self._places_of(whole_numbers(values))
         return _null_is_unknown(found, values)
+
+    def ids_of_array(self, values: NDArray[Any], name: str = "") -> Ids:
+        """`ids` of an array of any shape: the same ones, and whole numbers cost a request no column of a data frame."""
+        if self.kind != "integers" or values.dtype.kind not in "iu" or values.dtype == np.uint64:
+            return self.ids(pl.Series(name, values.ravel())).reshape(values.shape)
+        if self.hash_rows is not None:
+            return self._rows_of(_mixed(values.astype(np.int64)))
+        return self._places_of(values) if self.integers else np.full(values.shape, UNKNOWN, dtype=np.int32)
+
+    def _places_of(self, wanted: NDArray[np.integer]) -> Ids:
+        known = self._known
+        at = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
+        return np.where(known[at] == wanted, at + FIRST_KNOWN, UNKNOWN).astype(np.int32)
 
     def _of_texts(self, values: pl.Series) -> Ids:
         place = values.cast(pl.String).cast(self._enum, strict=False).to_physical()
         return (whole_numbers(place, null=UNKNOWN - FIRST_KNOWN) + FIRST_KNOWN).astype(np.int32)
 
-    def _hashed(self, values: pl.Series, rows: int) -> Ids:
-        spread = np.uint64(rows - FIRST_KNOWN)
-        found = (hash64(values) % spread).astype(np.int32) + np.int32(FIRST_KNOWN)
-        return _null_is_unknown(found, values)
+    def _rows_of(self, hashes: NDArray[np.uint64]) -> Ids:
+        assert self.hash_rows is not None
+        rows: Ids = (hashes % np.uint64(self.hash_rows - FIRST_KNOWN)).astype(np.int32) + np.int32(FIRST_KNOWN)
+        return rows
 
     @cached_property
     def _known(self) -> NDArray[np.int64]:
@@ -185,8 +191,11 @@ def hash64(values: pl.Series) -> NDArray[np.uint64]:
     values = as_values(values)
     if values.dtype == pl.String:
         return _hash_texts(values.fill_null(""))
-    mixed = whole_numbers(values).astype(np.uint64)
-    mixed = mixed + np.uint64(0x9E3779B97F4A7C15)
+    return _mixed(whole_numbers(values))
+
+
+def _mixed(numbers: NDArray[np.int64]) -> NDArray[np.uint64]:
+    mixed = numbers.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     mixed ^= mixed >> np.uint64(31)

@@ -11,6 +11,9 @@ from tribid.ranker.ledger.interface import Hold
 from tribid.ranker.messages import Decision, Request
 
 MAX_PAGES = 200_000
+_PIECE = 2_047
+"""Bytes that are hashed at once: of more, hashlib lets go of the interpreter, and may wait for it longer than it hashes."""
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Decision).decode
 
@@ -58,7 +61,8 @@ class Answered:
     """Pages by id, oldest first: each is kept until its hold ends, and at most ``most`` of them.
 
     Beyond that the oldest is forgotten early. Its events still settle, for the ledger knows its holds; asked again, it is
-    decided again: the ledger takes that if it comes to the same holds, and else it is a conflict.
+    decided again: the ledger takes that if it comes to the same holds, and else it is a conflict. A page that held nothing
+    (no slot sold, or none paid by the outcome that came with it) is unknown to the ledger and decided anew.
     """
 
     def __init__(self, most: int = MAX_PAGES) -> None:
@@ -123,4 +127,7 @@ class Answered:
 def digest_of(request: Request) -> bytes:
     """What names a request's content, 16 bytes; how much time it has is no part of that: a second try has less."""
     asked = request if request.timeout_ms is None else msgspec.structs.replace(request, timeout_ms=None)
-    return hashlib.blake2b(_encode(asked), digest_size=16).digest()
+    content, found = _encode(asked), hashlib.blake2b(digest_size=16)
+    for start in range(0, len(content), _PIECE):
+        found.update(content[start : start + _PIECE])
+    return found.digest()

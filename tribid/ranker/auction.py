@@ -47,6 +47,7 @@ class Auction:
         self._law, self._slot_effects = law_of(rules), slot_effects_of(rules)
         self._is_dynamic = rules.ocpc.index == "dynamic"
         self._everybody, self._shelves = everybodys_places(advertisers), shelves
+        self._terms = np.concatenate(self._everybody[1:6])  # [5, A], so that a page's candidates are looked up once
         self._segment, self._reserve = np.zeros(1, np.int64), np.zeros(1, np.int64)
         self._request, self._buying = np.zeros(1, np.int64), np.zeros(1, np.float32)
         self._kept: dict[int, Workspace] = {}
@@ -104,10 +105,9 @@ class Auction:
                 who, kept.click[part], kept.per_pcvr[part], kept.mean_pcvr[part], kept.value[part], kept.opted[part],
                 kept.cap_micros, self._first, self._place,
             )  # fmt: skip
-        a = self._everybody
+        click, per_pcvr, mean_pcvr, value, opted = self._terms.take(who, axis=1)
         return Places(
-            who, a.click[0, who], a.per_pcvr[0, who], a.mean_pcvr[0, who], a.value[0, who], a.opted[0, who], a.cap_micros,
-            self._first, self._place,
+            who, click, per_pcvr, mean_pcvr, value, opted, self._everybody.cap_micros, self._first, self._place
         )  # fmt: skip
 
     def _cap(self, page: Page, left_micros: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -117,7 +117,7 @@ class Auction:
             most = np.minimum(limit, left_micros)[None]
         else:
             who = page.found.ads
-            most = np.minimum(limit[who], left_micros[who])
+            most = np.minimum(limit.take(who), left_micros.take(who))
         return np.maximum(most, 0).astype(np.float64)
 
     def _read(self, page: Page, desk: Desk, n: int, every_bid: bool) -> Priced:

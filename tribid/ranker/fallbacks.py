@@ -30,9 +30,13 @@ class Fallbacks:
         wanted = feed.config.retrieval
         self._everybody = len(world.advertisers)
         self._count = self._everybody if wanted is None else min(wanted.candidates, self._everybody)
-        rates = (world.advertisers.mean_pctr, world.advertisers.mean_pcvr)
-        self._last = [np.tile(np.clip(rate, 0.0, 1.0).astype(np.float32), (2, 1)) for rate in rates]
+        self._means = (world.advertisers.mean_pctr, world.advertisers.mean_pcvr)
+        self.forget()
         self.popular = self._most_popular(np.zeros(self._everybody))
+
+    def forget(self) -> None:
+        """Know no predictions but the mean ones, as at first."""
+        self._last = [np.tile(np.clip(rate, 0.0, 1.0).astype(np.float32), (2, 1)) for rate in self._means]
 
     def learn(self, page: Page, predicted: Rates) -> None:
         """Remember predictions of a page that had them made."""

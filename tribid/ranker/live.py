@@ -26,6 +26,7 @@ from tribid.ranker.live_state import Balance, LiveState
 from tribid.ranker.messages import MAX_BATCH, Decision, Event, Receipt, Request
 from tribid.ranker.pipeline import Pipeline, as_they_are
 from tribid.ranker.ranker import served_world
+from tribid.ranker.rehearsal import rehearse
 from tribid.ranker.releases import Mode, Policies, Releases, load_release
 from tribid.ranker.stages import Stages
 from tribid.ranker.time_budget import Clock
@@ -80,7 +81,7 @@ class LiveRanker:
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         stages: Callable[[Stages], Stages] = as_they_are, monotonic: Clock = perf_counter, max_pages: int = MAX_PAGES,
     ) -> "LiveRanker":  # fmt: skip
-        """A ranker that has its day open and its multipliers set.
+        """A ranker that has its day open, its multipliers set and its kernels loaded (see ``rehearse``).
 
         ``policies``: releases by name, each a folder of policy files or a bidder's name (``pid``); ``active`` (the first)
         answers. ``ledger`` keeps the budgets (in memory unless given), ``log`` is called for every decision and must be
@@ -111,13 +112,14 @@ class LiveRanker:
         paid = loaded.rules.charge
         pages = LivePages(
             pipeline, Answers(loaded, names, seed, has_creatives=isinstance(world, Shop)), book, releases, books,
-            paid=paid, timeout_ms=timeout_ms, log=log,
+            slots=len(loaded.rules.slot_effects), paid=paid, timeout_ms=timeout_ms, log=log,
         )  # fmt: skip
         events = LiveEvents(answered, book, books, paid=paid)
         ranker = cls(
             loaded, pipeline, book, releases, day, pages, events, answered, hold_ms=hold_ms, now_ms=now_ms
         )  # fmt: skip
         await day.open(*(day.of_wall(now_ms()) if clock == "wall" else (max(0, getattr(book, "day", 0)), 0)))
+        await asyncio.to_thread(rehearse, pipeline, books, releases.in_use[0].multipliers, day.day, day.tick)
         return ranker
 
     async def rank(self, request: Request, *, explain: bool = False) -> Decision:

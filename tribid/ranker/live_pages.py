@@ -32,16 +32,17 @@ class LivePages:
     """Decides pages against the ledger's free money.
 
     Between reading that money and the ledger's setting it aside nothing else runs: a page never promises what another has
-    promised. ``paid`` is the kind of event that costs the slot's price. A ledger that several processes share may refuse;
-    then the page is decided again with what is really free, and after three refusals those who were refused sit it out.
+    promised. A page has ``slots``; ``paid`` is the kind of event that costs a slot's price. A ledger that several processes
+    share may refuse; then the page is decided again with what is really free, and after three refusals those who were
+    refused sit it out.
     """
 
     def __init__(
         self, pipeline: Pipeline, answers: Answers, ledger: Ledger, releases: Releases, books: LiveBooks, *,
-        paid: Kind, timeout_ms: float | None, log: Callable[[Decided], None] | None,
+        slots: int, paid: Kind, timeout_ms: float | None, log: Callable[[Decided], None] | None,
     ) -> None:  # fmt: skip
         self._pipeline, self._answers, self._ledger = pipeline, answers, ledger
-        self._releases, self._books = releases, books
+        self._releases, self._books, self._slots = releases, books, slots
         self._paid: Kind = paid
         self._timeout_ms, self._log = timeout_ms, log
         self.decided = self.slots_sold = self.refused_reserves = self.unlogged = 0
@@ -62,7 +63,7 @@ class LivePages:
             answer.decision = self._answers.decision(page, choice, explain)
             answer.holds = self._holds(page, choice, answer.expires_ms)
             answer.book = partial(self._book, choice, self._records(page, release, arm, choice, left, time_ms))
-            refused = await self._reserve(answer)
+            refused = await self._reserve(page.id, answer)
             if refused is None:
                 break
             self.refused_reserves += 1
@@ -72,16 +73,29 @@ class LivePages:
 
     async def reserve_again(self, answer: Answer, request: Request, time_ms: int) -> bool:
         """Go on with a page whose request was given up while the ledger was writing; False where the ledger refuses it."""
-        if await self._reserve(answer) is not None:
+        assert answer.decision is not None
+        if await self._reserve(answer.decision.id, answer) is not None:
             return False
         await self._acknowledge(answer, request, time_ms)
         return True
 
-    async def _reserve(self, answer: Answer) -> Refused | None:
+    async def _reserve(self, page: str, answer: Answer) -> Refused | None:
+        """Set the page's money aside; ``Conflict`` where the ledger remembers that it came to other holds before.
+
+        A page that held nothing leaves nothing there: asked again after a restart, it is decided anew.
+        """
+        holds = answer.holds
+        if len(holds) < self._slots:
+            held = {hold.id for hold in holds}
+            empty = [name for k in range(self._slots) if (name := f"{page}.{k}") not in held]
+            if known := await self._ledger.known(empty):
+                raise Conflict(
+                    f"page {page} was answered before, and otherwise: it held money as {known[0]}, and now would not"
+                )
         try:
-            return await self._ledger.reserve(answer.holds) if answer.holds else None
+            return await self._ledger.reserve(holds) if holds else None
         except ValueError as error:
-            raise Conflict(f"the page was answered before, and otherwise: {error}") from error
+            raise Conflict(f"page {page} was answered before, and otherwise: {error}") from error
 
     async def _acknowledge(self, answer: Answer, request: Request, time_ms: int) -> None:
         """The ledger holds the page's money: settle it where its outcome is told, and count it once."""

@@ -109,6 +109,13 @@ class Pipeline:
         self._timed("auction", page, budget, start)
         return priced, own, fell
 
+    def forget(self) -> None:
+        """As if nothing had been decided yet: no stage times, counted or told fallbacks, nor last predictions."""
+        self.times = {name: StageTimes() for name in STAGES}
+        self.fallbacks.clear()
+        self._told.clear()
+        self.fallback.forget()
+
     def _run(self, name: str, page: Page, budget: TimeBudget, stage: Callable[[Page], _T]) -> _T:
         times = self.times[name]
         if budget.is_limited and budget.left_ms() < times.high_ms + self.times["auction"].high_ms:

@@ -17,7 +17,7 @@ from tribid.envs.action import to_multiplier
 from tribid.envs.market import MarketState
 from tribid.envs.observation import observe
 from tribid.envs.scenario import Scenario
-from tribid.ranker.lineups import lineup_of
+from tribid.ranker.lineups import loaded_lineup
 
 Mode = Literal["active", "shadow", "split", "off"]
 Arm = Literal["active", "split", "shadow"]
@@ -102,13 +102,10 @@ def load_release(
     """A release from a folder of policy files, or a bidder's name; its version names the weights."""
     if not name or len(name) > 100 or "@" in name or "/" in name or ":" in name:
         raise ValueError(f"release is named {name!r:.120}; allowed are 1 to 100 characters without @, / and :")
-    lineup = lineup_of(scenario, source, others, names, any_scenario=any_scenario)
-    kind, driven = "rule", names
-    if Path(source).is_dir():
-        kind = "+".join(sorted({card.network.kind for card in _cards(Path(source))}))
-        driven = tuple(ad for ad, bidder in zip(names, lineup.mapping, strict=True) if bidder != "others")
-    info = ReleaseInfo(name=name, version=version_of(source), kind=kind, advertisers=driven)
-    return Release(info, lineup, scenario.rules.max_multiplier)
+    loaded = loaded_lineup(scenario, source, others, names, any_scenario=any_scenario)
+    driven = tuple(ad for ad, bidder in zip(names, loaded.lineup.mapping, strict=True) if bidder != "others")
+    info = ReleaseInfo(name=name, version=loaded.version, kind=loaded.kind, advertisers=driven)
+    return Release(info, loaded.lineup, scenario.rules.max_multiplier)
 
 
 def version_of(source: object) -> str:

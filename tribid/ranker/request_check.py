@@ -13,6 +13,7 @@ from tribid.ranker.messages import MAX_CANDIDATES, Offer, Request
 
 _REQUESTS = 2**32
 _DAYS = 2**32 - 1
+_Offered = tuple[NDArray[np.int32], Rates | None]
 
 
 class RequestCheck:
@@ -22,6 +23,7 @@ class RequestCheck:
         self.names = tuple(names)
         self.ad_of = {name: ad for ad, name in enumerate(self.names)}
         self._users, self._ticks, self._segments, self._slots = users, ticks, segments, slots
+        self._last: tuple[Sequence[Offer], _Offered] | None = None  # checked last, and not asked for yet
 
     def __call__(self, request: Request, where: str = "$") -> None:
         """Raise for anything in ``request`` that the scenario does not have; ``where`` begins the field's name."""
@@ -52,8 +54,11 @@ class RequestCheck:
                 f"and pcvr"
             )
 
-    def offered(self, offers: Sequence[Offer]) -> tuple[NDArray[np.int32], Rates | None]:
+    def offered(self, offers: Sequence[Offer]) -> _Offered:
         """Checked offers as candidates [1, N] and their rates [1, N], where they bring them."""
+        last, self._last = self._last, None
+        if last is not None and last[0] is offers:
+            return last[1]
         ads = np.array([[self.ad_of[offer.advertiser] for offer in offers]], np.int32)
         if offers[0].pctr is None:
             return ads, None
@@ -63,6 +68,30 @@ class RequestCheck:
     def _check_offers(self, offers: Sequence[Offer], where: str) -> None:
         if not 0 < len(offers) <= MAX_CANDIDATES:
             raise ValueError(f"{where}.candidates has {len(offers)} entries; allowed is 1 to {MAX_CANDIDATES}")
+        read = self._read(offers)
+        if read is None:
+            self._check_each(offers, where)
+        self._last = None if read is None else (offers, read)
+
+    def _read(self, offers: Sequence[Offer]) -> "_Offered | None":
+        """What ``offered`` makes of offers that are plainly well, read as columns; None where each must be looked at."""
+        found = [self.ad_of.get(offer.advertiser, -1) for offer in offers]
+        if -1 in found or len(set(found)) < len(found):
+            return None
+        ads = np.array([found], np.int32)
+        ctr, cvr = [offer.pctr for offer in offers], [offer.pcvr for offer in offers]
+        kinds = {*map(type, ctr), *map(type, cvr)}
+        if kinds == {type(None)}:
+            return ads, None
+        if kinds != {float}:
+            return None
+        rates = np.array([ctr, cvr], np.float64)
+        if not (rates.min() >= 0.0 and rates.max() <= 1.0):  # NaN is neither
+            return None
+        single = rates.astype(np.float32)
+        return ads, Rates(single[:1], single[1:])
+
+    def _check_each(self, offers: Sequence[Offer], where: str) -> None:
         first = offers[0].pctr is not None
         seen: set[str] = set()
         for place, offer in enumerate(offers):

@@ -43,7 +43,9 @@ class Model:
             self.day, self.free, self.spent = day, list(budgets), [0] * 3
 
     def conflicts(self, page: list[Hold]) -> bool:
-        known = (self.holds.get(hold.id) for hold in page)
+        known = [self.holds.get(hold.id) for hold in page]
+        if any(old is not None for old in known) and any(old is None for old in known):
+            return True
         return any(
             old is not None
             and (old["end"] == "given back" or (old["ad"], old["amount"]) != (hold.ad, hold.amount_micros))

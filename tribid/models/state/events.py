@@ -55,7 +55,7 @@ def events_of(sessions: Sessions, most: int) -> Events:
     named = inside & (category >= 0)
     before = np.zeros(kind.shape, np.float32)
     same = np.zeros(kind.shape, np.float32)
-    for e in range(1, kind.shape[1]):
+    for e in range(1, int(length.max(initial=0))):  # nothing behind the longest visit is named
         like = (category[:, :e] == category[:, e, None]) & named[:, e, None]
         before[:, e], same[:, e] = like.sum(axis=1), like[:, -1]
     return Events(

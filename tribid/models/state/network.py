@@ -69,18 +69,3 @@ def forget_kinds(kind: Tensor, share: float, generator: torch.Generator) -> Tens
     """``kind`` with a share of events made ``OTHER``, so that a network learns what to think of kinds it never met."""
     forgotten = torch.rand(kind.shape, generator=generator) < share
     return torch.where(forgotten & (kind != NO_EVENT), OTHER, kind)
-
-
-def log_odds(network: SequenceNetwork, events: Events, rows: int) -> NDArray[np.float64]:
-    """Log-odds [V] float64 by a network of doubles, in blocks of exactly ``rows`` visits.
-
-    Equal shapes and double precision keep a visit's number, once rounded to float32, free of the visits beside it.
-    """
-    total = len(events.length)
-    out = np.empty(total)
-    with torch.inference_mode():
-        for first in range(0, total, rows):
-            some = np.minimum(np.arange(first, first + rows), total - 1)
-            part = event_tensors(events.rows(some), torch.float64)
-            out[first : first + rows] = network(part).numpy()[: total - first]
-    return out

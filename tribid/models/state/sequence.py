@@ -13,13 +13,11 @@ from torch import nn
 
 from tribid.models.state.estimator import StateEstimator
 from tribid.models.state.events import Events
-from tribid.models.state.network import EventTensors, SequenceNetwork, event_tensors, forget_kinds, log_odds
+from tribid.models.state.kernel import SequenceWeights, log_odds
+from tribid.models.state.network import EventTensors, SequenceNetwork, event_tensors, forget_kinds
 from tribid.models.state.quality import log_loss
 from tribid.models.trainer import TrainingDivergedError
 from tribid.models.weights import network_with, weights_of
-
-_ROWS = 64
-"""Visits that are predicted together."""
 
 _CLIP = 1.0
 """The longest gradient of a step."""
@@ -124,7 +122,7 @@ class SequenceState(StateEstimator):
                 optimiser.step()
                 total += float(loss.detach()) * len(rows)
             losses.append(total / len(targets))
-            odds = log_odds(copy.deepcopy(network).double(), kept, _ROWS)
+            odds = log_odds(SequenceWeights.of(network), kept)
             held_out.append(log_loss(expit(odds), kept_labels))
             if not (math.isfinite(losses[-1]) and math.isfinite(held_out[-1])):
                 raise TrainingDivergedError(
@@ -140,10 +138,10 @@ class SequenceState(StateEstimator):
 
     def _use(self, network: SequenceNetwork) -> None:
         self.network_ = network.eval()
-        self._doubles = copy.deepcopy(network).double()
+        self._compiled = SequenceWeights.of(network)
 
     def _log_odds(self, events: Events) -> NDArray[np.float64]:
-        return log_odds(self._doubles, events, _ROWS)
+        return log_odds(self._compiled, events)
 
     def _weights(self) -> dict[str, NDArray[Any]]:
         return weights_of(self.network_)

@@ -125,7 +125,7 @@ class Book:
         ]
 
     def reserve(self, holds: Sequence[Hold]) -> Refused | list[Entry]:
-        """Hold a page's money, all or none; holds that exist alike are passed over."""
+        """Hold a page's money, all or none; nothing where all of its holds exist alike."""
         if holds and self.day < 0:
             raise ValueError("no day is open; call open_day before reserve")
         new: dict[str, Hold] = {}
@@ -145,6 +145,8 @@ class Book:
                     f"holds[{number}] {checked.id!r} holds {amount} micros of {self.names[ad]!r} already; "
                     f"it cannot hold {checked.amount_micros} of {self.names[checked.ad]!r}"
                 )
+        if new and len(new) < len(holds):
+            self._check_all_new(holds)
         for ad, amount in asked.items():
             if amount > self.balance[free_account(ad)]:
                 return Refused(ad, self.balance[free_account(ad)])
@@ -152,6 +154,10 @@ class Book:
             self._post("reserve", until, free_account(ad), held_account(ad), amount, hold=name)
             for name, ad, amount, until in new.values()
         ]
+
+    def known(self, holds: Sequence[str]) -> list[str]:
+        """Those of these holds that it remembers, ended ones too."""
+        return [name for name in holds if name in self.holds]
 
     def charge(self, charges: Sequence[Charge]) -> tuple[list[Charged], list[Entry]]:
         """Record events in order, each once; takes at most what a hold still holds and gives back the rest of it."""
@@ -229,6 +235,14 @@ class Book:
             events = (*events, event)
             self.events[event] = name
         self.holds[name] = (ad, amount, left - entry.amount_micros, until, day, flags, events, since)
+
+    def _check_all_new(self, holds: Sequence[Hold]) -> None:
+        """``ValueError`` where some holds of a page exist and others do not: it was reserved before, and otherwise."""
+        for number, hold in enumerate(holds):
+            if hold.id in self.holds:
+                raise ValueError(
+                    f"holds[{number}] {hold.id!r} exists, but not all holds of its page do; nothing is added to it"
+                )
 
     def _charge(self, charge: Charge, entries: list[Entry]) -> Charged:
         held = self.holds.get(charge.hold)

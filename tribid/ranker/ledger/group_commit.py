@@ -3,12 +3,22 @@
 import asyncio
 import threading
 from collections.abc import Callable
+from queue import SimpleQueue
+from typing import NamedTuple
 
 from tribid.ranker.ledger.book import Entry
 from tribid.ranker.ledger.errors import LedgerUnavailableError
 from tribid.ranker.ledger.snapshot import Snapshot
 
 Write = Callable[[list[Entry], Snapshot | None], None]
+
+
+class _Work(NamedTuple):
+    """What one caller wants written, and what wakes it."""
+
+    entries: list[Entry]
+    snapshot: Snapshot | None
+    future: asyncio.Future[None]
 
 
 class GroupCommit:
@@ -21,13 +31,10 @@ class GroupCommit:
     def __init__(self, write: Write) -> None:
         self._write = write
         self._loop = asyncio.get_running_loop()
-        self._wanted = threading.Condition()
-        self._entries: list[Entry] = []
-        self._snapshot: Snapshot | None = None
-        self._waiting: list[asyncio.Future[None]] = []
-        self._unwritten = 0  # transactions begun or to be begun; touched by the event loop alone
+        # A queue and no lock of ours: whoever holds one when the interpreter switches threads lets the event loop wait.
+        self._wanted: SimpleQueue[_Work | None] = SimpleQueue()  # None: end
+        self._unwritten = 0  # callers whose entries are not known to be durable; touched by the event loop alone
         self._error: BaseException | None = None
-        self._closing = False
         self._thread = threading.Thread(target=self._run, name="tribid-ledger", daemon=True)
         self._thread.start()
 
@@ -45,49 +52,49 @@ class GroupCommit:
             return
         future: asyncio.Future[None] = self._loop.create_future()
         self._unwritten += 1
-        with self._wanted:
-            self._entries += entries
-            self._snapshot = snapshot or self._snapshot
-            self._waiting.append(future)
-            self._wanted.notify()
+        self._wanted.put(_Work(entries, snapshot, future))
         await future
 
     async def close(self) -> None:
         """Write what waits, then end the thread."""
-        with self._wanted:
-            self._closing = True
-            self._wanted.notify()
+        self._wanted.put(None)
         await asyncio.to_thread(self._thread.join)
 
     def _run(self) -> None:
-        while True:
-            with self._wanted:
-                while not self._waiting and not self._closing:
-                    self._wanted.wait()
-                if not self._waiting:
-                    return
-                entries, snapshot, waiting = self._entries, self._snapshot, self._waiting
-                self._entries, self._snapshot, self._waiting = [], None, []
+        is_last = False
+        while not is_last:
+            found = self._all_wanted(self._wanted.get())
+            work = [one for one in found if one is not None]
+            is_last = len(work) < len(found)
             error: BaseException | None = None
             try:
-                if entries or snapshot is not None:
-                    self._write(entries, snapshot)
+                self._write_all(work)
             except BaseException as raised:
                 error = raised
+                is_last = True
             try:
-                self._loop.call_soon_threadsafe(self._wake, waiting, error)
+                self._loop.call_soon_threadsafe(self._wake, [one.future for one in work], error)
             except RuntimeError:
                 return  # the event loop is gone, and with it everyone who waited
-            if error is not None:
-                return
+
+    def _all_wanted(self, *found: _Work | None) -> list[_Work | None]:
+        """These and everything that waits in the queue; only one thread at a time takes from it."""
+        taken = list(found)
+        while not self._wanted.empty():
+            taken.append(self._wanted.get())
+        return taken
+
+    def _write_all(self, work: list[_Work]) -> None:
+        entries = [entry for one in work for entry in one.entries]
+        snapshots = [one.snapshot for one in work if one.snapshot is not None]
+        if entries or snapshots:
+            self._write(entries, snapshots[-1] if snapshots else None)
 
     def _wake(self, waiting: list[asyncio.Future[None]], error: BaseException | None) -> None:
         self._unwritten -= len(waiting)
         if error is not None:
             self._error = error
-            with self._wanted:
-                waiting = waiting + self._waiting
-                self._entries, self._waiting = [], []
+            waiting = waiting + [one.future for one in self._all_wanted() if one is not None]
         for future in waiting:
             if future.done():
                 continue  # whoever waited was cancelled; what it asked for is written all the same

@@ -80,8 +80,16 @@ class Ledger(Protocol):
         """Set aside a page's holds, all or none.
 
         In a ledger of one process the money is set aside before the first suspension, so that a decision made from
-        ``free_micros`` just before is never refused. Holds that exist alike already are kept as they are (the same request
-        again); ``ValueError`` where an id exists for another amount or advertiser, or was given back.
+        ``free_micros`` just before is never refused. Where all holds exist alike already they are kept as they are (the
+        same request again); ``ValueError`` where an id exists for another amount or advertiser, or was given back, and
+        where some of the holds exist and others do not.
+        """
+        ...
+
+    async def known(self, holds: Sequence[str]) -> list[str]:
+        """Those of these holds that the ledger remembers, in order: the open ones, and for some time the ended ones.
+
+        In a ledger of one process it does not suspend.
         """
         ...
 

@@ -52,6 +52,11 @@ class MemoryLedger:
         await self._keep(outcome)
         return None
 
+    async def known(self, holds: Sequence[str]) -> list[str]:
+        """Those of these holds that it remembers, ended ones too."""
+        self._check_open()
+        return self._book.known(holds)
+
     async def charge(self, charges: Sequence[Charge]) -> list[Charged]:
         """Record events, in order, each once."""
         self._check_open()

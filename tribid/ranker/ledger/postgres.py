@@ -25,6 +25,7 @@ from tribid.ranker.ledger.postgres_tables import (
     committed,
     due_holds,
     forget,
+    known_holds,
     look,
     make_tables,
 )
@@ -147,6 +148,14 @@ class PostgresLedger:
         call = _Call(rule, (hold.ad for hold in checked), (hold.id for hold in checked), ())
         call.future.add_done_callback(lambda _: self._no_longer_asked(checked))
         return cast(Refused | None, await self._ask(call))
+
+    async def known(self, holds: Sequence[str]) -> list[str]:
+        """Those of these holds that any server reserved and the ledger remembers, ended ones too."""
+        self._check_open()
+        for number, name in enumerate(holds):
+            check_id(f"holds[{number}]", name)
+        found = await self._direct(lambda connection: known_holds(connection, self._schema, holds))
+        return [name for name in holds if name in found]
 
     async def charge(self, charges: Sequence[Charge]) -> list[Charged]:
         """Record events, in order, each once."""

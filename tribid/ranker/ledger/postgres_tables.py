@@ -110,6 +110,12 @@ async def due_holds(connection: "Connection", schema: str, now_ms: int, most: in
     return [name for (name,) in await cursor.fetchall()]
 
 
+async def known_holds(connection: "Connection", schema: str, names: Sequence[str]) -> set[str]:
+    """Those of these holds that there are."""
+    cursor = await connection.execute(f"SELECT id FROM {schema}.hold WHERE id = ANY(%s::text[])", (list(names),))
+    return {name for (name,) in await cursor.fetchall()}
+
+
 async def forget(connection: "Connection", schema: str, before_ms: int, most: int) -> int:
     """Delete up to `most` ended holds of before a time, and events of such; how many rows went."""
     gone = 0

@@ -25,8 +25,8 @@ async def check_ledger(make: MakeLedger) -> None:
     >>> asyncio.run(check_ledger(make))
     """
     for check in (
-        _days, _pages, _page_again, _wrong_holds, _charges, _charges_again, _charges_too_late, _wrong_charges, _releases,
-        _expiries, _holds_across_days, _whole_numbers, _copies, _crowd, _closed,
+        _days, _pages, _page_again, _known_holds, _wrong_holds, _charges, _charges_again, _charges_too_late, _wrong_charges,
+        _releases, _expiries, _holds_across_days, _whole_numbers, _copies, _crowd, _closed,
     ):  # fmt: skip
         ledger = await make(NAMES)
         try:
@@ -105,12 +105,28 @@ async def _page_again(ledger: Ledger) -> None:
         assert await ledger.reserve(page) is None
         _expect(ledger, [6, 5, 10], [0, 0, 0], "the same page twice")
     await ledger.charge([_click("e", "0.1.0")])
-    assert await ledger.reserve([*page, _hold("0.1.2", 2, 1)]) is None
-    _expect(ledger, [6, 5, 9], [4, 0, 0], "the same page after a click, with a slot more")
+    assert await ledger.reserve(page) is None
+    with _refused(ValueError, "a page with a slot more"):
+        await ledger.reserve([*page, _hold("0.1.2", 2, 1)])
+    _expect(ledger, [6, 5, 10], [4, 0, 0], "the same page after a click")
     await ledger.release(["0.1.1"])
     with _refused(ValueError, "a page whose money was given back"):
         await ledger.reserve(page)
-    _expect(ledger, [6, 10, 9], [4, 0, 0], "a page that came too late")
+    _expect(ledger, [6, 10, 10], [4, 0, 0], "a page that came too late")
+
+
+async def _known_holds(ledger: Ledger) -> None:
+    await _open(ledger, 10, 10, 10)
+    asked = ["0.1.2", "0.1.1", "0.2.0", "0.1.0"]
+    assert await ledger.known(asked) == [], "holds that nobody reserved are known"
+    await ledger.reserve([_hold("0.1.0", 0, 4), _hold("0.1.1", 1, 5), _hold("0.1.2", 2, 0)])
+    assert await ledger.reserve([_hold("0.2.0", 0, 7)]) == Refused(0, 6)
+    await ledger.charge([_click("e", "0.1.0")])
+    await ledger.release(["0.1.1"])
+    await ledger.expire(_LATER + 1)
+    known = await ledger.known(asked)
+    assert known == ["0.1.2", "0.1.1", "0.1.0"], f"of a page whose holds have ended {known} are known"
+    assert await ledger.known([]) == []
 
 
 async def _wrong_holds(ledger: Ledger) -> None:
@@ -263,6 +279,7 @@ async def _closed(ledger: Ledger) -> None:
     for call in (
         _open(ledger, 1, 1, 1, day=1),
         ledger.reserve([]),
+        ledger.known(["0.1.0"]),
         ledger.charge([]),
         ledger.release([]),
         ledger.expire(0),

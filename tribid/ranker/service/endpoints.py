@@ -46,8 +46,9 @@ class Endpoints:
         live, explain = self._serving.ranker(), _wants_explaining(query)
         self._asked += 1
         sampled = self._asked % self._serving.settings.stage_sample == 0
-        if _BATCH_START.match(body) is None and _SHAPE.decode(body).requests is UNSET:
-            request = self._hurried(_ONE.decode(body), arrived)
+        one = _one_of(body)
+        if one is not None:
+            request = self._hurried(one, arrived)
             decision = await live.rank(request, explain=explain or sampled)
             if sampled:
                 self._metrics.see_stages(decision)
@@ -87,6 +88,18 @@ class Endpoints:
         if timeout_ms is None:
             return request
         return structs.replace(request, timeout_ms=max(timeout_ms - (perf_counter() - arrived) * 1e3, _LEAST_MS))
+
+
+def _one_of(body: bytes) -> Request | None:
+    """The request in a body; None where the body holds a batch. Raises what is wrong with one that is neither."""
+    if _BATCH_START.match(body) is not None:
+        return None
+    try:
+        return _ONE.decode(body)
+    except msgspec.DecodeError:
+        if _SHAPE.decode(body).requests is UNSET:
+            raise
+        return None
 
 
 def health(status: str) -> bytes:

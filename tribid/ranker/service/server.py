@@ -6,6 +6,7 @@ import gc
 import logging
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
 
 _BACKLOG = 2_048
 _SPARE_FILES = 64
+_SWITCH_S = 0.0005
+"""How long a thread waits until the interpreter is taken from another for it, instead of Python's 5 ms: the ledger's thread
+needs it a few times for each commit, and every answer waits for its commit."""
+
 _log = logging.getLogger("tribid.ranker.service")
 
 
@@ -50,6 +55,7 @@ def serve(
     ``OSError`` where the port is taken.
     """
     settings.check_open_to()
+    sys.setswitchinterval(_SWITCH_S)
     disable_created_metrics()  # type: ignore[no-untyped-call]  # times of creation, of no use to anybody who watches a service
     with Door(settings) as door:
         app = make_app(opener, settings=_trusting(settings), openrtb=openrtb, collectors=collectors)
