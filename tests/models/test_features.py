@@ -320,6 +320,50 @@ def test_groups_of_texts_are_told_apart_and_missing_ones_are_one() -> None:
     assert groups[0] == groups[3] != groups[1] and groups[2] == -1 and min(groups[:2]) >= 0
 
 
+def padded(histories: pl.DataFrame) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Histories as arrays; behind a history's end stands what nobody may read."""
+    length = histories["item"].list.len().to_numpy().astype(np.int32)
+    events = {}
+    for name in ("item", "category", "kind", "age_days"):
+        rows = [np.array(one) for one in histories[name].to_list()]
+        dtype = np.float32 if name == "age_days" else np.int32
+        events[name] = np.stack([np.append(one, np.full(95 - len(one), -9)).astype(dtype) for one in rows])
+    return events, length
+
+
+def test_histories_in_arrays_are_those_of_list_columns_bit_for_bit(
+    shop: tuple[pl.DataFrame, pl.DataFrame, FeaturePipeline],
+) -> None:
+    _, histories, pipeline = shop
+    events, length = padded(histories)
+    wanted, got = pipeline.histories(histories), pipeline.histories_of_arrays(events, length)
+    for mine, theirs in zip(got, wanted, strict=True):
+        assert mine.dtype == theirs.dtype and mine.shape == theirs.shape and mine.tobytes() == theirs.tobytes()
+    one = pipeline.histories_of_arrays({name: column[5:6] for name, column in events.items()}, length[5:6])
+    np.testing.assert_array_equal(one.ids[0], wanted.ids[5])
+    none = pipeline.histories_of_arrays({name: column[:0] for name, column in events.items()}, length[:0])
+    assert none.ids.shape == (1, 50, 3) and none.length.tolist() == [0]
+
+
+def test_bad_histories_in_arrays_are_refused_by_name(
+    shop: tuple[pl.DataFrame, pl.DataFrame, FeaturePipeline],
+) -> None:
+    _, histories, pipeline = shop
+    events, length = padded(histories)
+    with pytest.raises(ValueError, match=r"age_days is -0\.\d+ in the history in row \d+.*tell its outcome"):
+        pipeline.histories_of_arrays(events | {"age_days": events["age_days"] - 0.5}, length)
+    with pytest.raises(ValueError, match=r"history in row 2 is not sorted by age_days"):
+        pipeline.histories_of_arrays(
+            events | {"age_days": np.where(events["age_days"] < 0, -9, 1 - events["age_days"])}, length
+        )
+    with pytest.raises(ValueError, match=r"column kind of the histories has shape \(30, 94\); allowed is \(30, 95\)"):
+        pipeline.histories_of_arrays(events | {"kind": events["kind"][:, 1:]}, length)
+    with pytest.raises(ValueError, match="length of a history is 96; allowed is 0 to 95"):
+        pipeline.histories_of_arrays(events, np.where(np.arange(30) == 3, 96, length))
+    with pytest.raises(ValueError, match="histories lack the column kind; they have item"):
+        pipeline.histories_of_arrays({"item": events["item"], "category": events["category"]}, length)
+
+
 def test_a_leak_of_the_future_is_refused(shop: tuple[pl.DataFrame, pl.DataFrame, FeaturePipeline]) -> None:
     _, histories, pipeline = shop
     later = histories.with_columns(pl.col("age_days").list.eval(pl.element() - 0.5))

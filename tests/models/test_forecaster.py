@@ -5,16 +5,19 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from tests.models.fit.tiny_shop import SEED, TRAINING, scenario, shop
 from tribid.envs import market
 from tribid.envs.impressions import LogPlan, write_log
 from tribid.envs.platform import Rates, Requests
 from tribid.envs.world import build_world
+from tribid.models.features import FeaturePipeline
 from tribid.models.fit.data import LogSource
 from tribid.models.fit.rates import RateFit, fit_rates, predicted
 from tribid.models.fitted import FittedModel, load_fitted
 from tribid.models.forecaster import LearntForecaster
+from tribid.models.online_features import OnlineFeatures
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +145,47 @@ def test_one_model_of_both_rates_is_asked_once(esmm: FittedModel, asked, monkeyp
     monkeypatch.setattr(FittedModel, "rates", lambda self, batch: asked_for.append(batch.size) or rates(self, batch))
     told = LearntForecaster(shop(), click=esmm, order=esmm).predict(SEED, *asked)
     assert len(asked_for) == 1 and asked_for[0] <= len(told.ctr)
+
+
+def test_models_of_the_same_features_read_one_batch_and_others_each_their_own(
+    din: FittedModel, esmm: FittedModel, asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches, batch = [], OnlineFeatures.batch
+    monkeypatch.setattr(
+        OnlineFeatures, "batch", lambda self, *given: batches.append(batch(self, *given)) or batches[-1]
+    )
+    assert din.features is not esmm.features
+    both = LearntForecaster(shop(), click=din, order=esmm).predict(SEED, *asked)
+    assert len(batches) == 1
+    shorter = FeaturePipeline(config=esmm.features.config.model_copy(update={"history_length": 3}))
+    shorter.vocabularies_, shorter.scales_ = esmm.features.vocabularies_, esmm.features.scales_
+    other = FittedModel(model=esmm.model, features=shorter, calibration=esmm.calibration)
+    apart = LearntForecaster(shop(), click=din, order=other).predict(SEED, *asked)
+    assert [one.history_ids.shape[1] for one in batches[1:]] == [din.features.config.history_length, 3]
+    np.testing.assert_array_equal(apart.ctr, both.ctr)
+    assert (apart.cvr != both.cvr).any()
+
+
+@pytest.mark.parametrize("name", ["din", "esmm"])
+def test_a_lone_request_is_predicted_on_one_thread_and_the_others_threads_stay(
+    name: str, runs: dict[str, Path], asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted = load_fitted(runs[name])
+    used, forward = [], type(fitted.model.network_).forward
+    monkeypatch.setattr(
+        type(fitted.model.network_),
+        "forward",
+        lambda self, t: used.append(torch.get_num_threads()) or forward(self, t),
+    )
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        forecaster = LearntForecaster(shop(), **dict.fromkeys(fitted.events, fitted))
+        forecaster.predict(SEED, *_part(*asked, slice(0, 1)))
+        forecaster.predict(SEED, *asked)
+        assert used == [1, 2] and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_users_history_and_the_creative_move_the_rate(din: FittedModel, asked) -> None:

@@ -58,6 +58,34 @@ def test_hashed_values_fall_into_the_table_and_are_never_padding_or_unknown(valu
     assert vocabulary.ids(pl.Series([None], dtype=pl.Series(values).dtype)).tolist() == [UNKNOWN]
 
 
+@given(
+    st.lists(st.integers(-(2**63), 2**63 - 1), max_size=20),
+    st.lists(st.integers(-(2**63), 2**63 - 1), max_size=20),
+    st.sampled_from([None, 7, 1000]),
+)
+def test_an_array_has_the_ids_of_a_column(known: list[int], asked: list[int], hash_rows: int | None) -> None:
+    vocabulary = learnt(pl.Series(known, dtype=pl.Int64), hash_rows=hash_rows)
+    values = np.array(known + asked, np.int64)
+    wanted = vocabulary.ids(pl.Series(values))
+    got = vocabulary.ids_of_array(values[:, None])
+    assert got.dtype == wanted.dtype
+    np.testing.assert_array_equal(got, wanted[:, None])
+
+
+def test_arrays_of_every_type_have_the_ids_of_a_column() -> None:
+    vocabulary, words = learnt(pl.Series([3, 0, 200, 1])), learnt(pl.Series(["a", "b"]))
+    kinds: list[type] = [np.int8, np.uint8, np.int16, np.uint32, np.uint64, np.bool_]
+    for kind in kinds:
+        values = np.array([0, 1, 3, 100], kind)
+        np.testing.assert_array_equal(vocabulary.ids_of_array(values), vocabulary.ids(pl.Series(values)))
+    assert words.ids_of_array(np.array([["b", "c"]])).tolist() == [[3, UNKNOWN]]
+    for values in (np.array(["3"]), np.array([0.5])):
+        with pytest.raises(ValueError, match="column item holds"):
+            vocabulary.ids_of_array(values, "item")
+    with pytest.raises(ValueError, match="column item holds Int64; its vocabulary was learnt from texts"):
+        words.ids_of_array(np.array([1]), "item")
+
+
 def test_hashes_are_the_published_ones() -> None:
     # SplitMix64 seeded with 0 gives these two first; BLAKE2b with 8 bytes, of "abc".
     assert int(hash64(pl.Series([0]))[0]) == 0xE220A8397B1DCDAF

@@ -4,17 +4,28 @@ A model sees what a platform sees, the history before the day, the ad, the hour,
 learnt from; it never sees the truth.
 """
 
+from typing import NamedTuple
+
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from tribid.envs.impressions import items_frame
 from tribid.envs.platform import Rates, Requests
 from tribid.envs.shop import Shop
+from tribid.models.features import FeaturePipeline
 from tribid.models.fitted import FittedModel
 from tribid.models.online_features import OnlineFeatures
 
 KNOWN = {"user": ("user", "tick"), "history": ("item", "category", "kind", "age_days")}
 """Columns that a shop gives a model for a request and for what its user did before, named as in its log."""
+
+
+class _Reader(NamedTuple):
+    """Models that read one batch."""
+
+    online: OnlineFeatures
+    models: list[FittedModel]
 
 
 class LearntForecaster:
@@ -35,9 +46,9 @@ class LearntForecaster:
         self._shop = shop
         self._models = {name: model for name, model in (("click", click), ("order", order)) if model is not None}
         ads = items_frame(shop).filter("advertised").rename({"item": "advertiser"})
-        self._online = {
-            id(model): OnlineFeatures(model.features, ads, changing=_changing(model)) for model in self._models.values()
-        }
+        self._readers: list[_Reader] = []
+        for model in self._models.values():
+            self._join(model, ads)
 
     def predict(self, seed: int, requests: Requests, truth: Rates) -> Rates:
         """Predicted rates [B, N]; ``truth`` is handed to the shop's own forecaster where no model gives a rate."""
@@ -55,19 +66,26 @@ class LearntForecaster:
         user, which = np.unique(requests.user[row], return_inverse=True)
         past = self._shop.past.histories(seed, requests.day, user)
         events = {name: getattr(past, name) for name in KNOWN["history"]}
+        columns = {"user": requests.user[row], "tick": np.full(len(row), requests.tick)}
         told: dict[str, NDArray[np.float32]] = {}
-        for model in {id(one): one for one in self._models.values()}.values():
-            online = self._online[id(model)].with_histories(model.features.histories_of_arrays(events, past.length))
-            columns = {
-                "user": requests.user[row],
-                "tick": np.full(len(row), requests.tick),
-            }
+        for reader in self._readers:
+            online = reader.online.with_histories(reader.online.pipeline.histories_of_arrays(events, past.length))
             batch = online.batch(
                 columns, who[row], which, dict.fromkeys(online.changing, creative[row]) if online.changing else None
             )
-            rates = model.rates(batch)
-            told |= {event: rates[event][of] for event, own in self._models.items() if own is model}
+            for model in reader.models:
+                rates = model.rates(batch)
+                told |= {event: rates[event][of] for event, own in self._models.items() if own is model}
         return told
+
+    def _join(self, model: FittedModel, ads: pl.DataFrame) -> None:
+        """Let a model read the batch of one that learnt with the same features, or else one of its own."""
+        for reader in self._readers:
+            if _alike(reader.online.pipeline, model.features):
+                if all(model is not one for one in reader.models):
+                    reader.models.append(model)
+                return
+        self._readers.append(_Reader(OnlineFeatures(model.features, ads, changing=_changing(model)), [model]))
 
 
 def _check_columns(name: str, model: FittedModel) -> None:
@@ -80,6 +98,15 @@ def _check_columns(name: str, model: FittedModel) -> None:
                 f"the {name} model reads {stray[0]!r} of the {side}, which a shop does not know; "
                 f"allowed are {', '.join(known)}"
             )
+
+
+def _alike(one: FeaturePipeline, other: FeaturePipeline) -> bool:
+    """Whether two pipelines make the same features of everything."""
+    known, others = (
+        {name: (own.kind, own.hash_rows, own.integers, own.texts) for name, own in pipeline.vocabularies_.items()}
+        for pipeline in (one, other)
+    )
+    return one.config == other.config and one.scales_ == other.scales_ and known == others
 
 
 def _changing(model: FittedModel) -> tuple[str, ...]:

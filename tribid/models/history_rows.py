@@ -56,7 +56,9 @@ def histories_of_arrays(
     ids = np.full((len(length) + 1, width, len(config.history)), PADDING, dtype=np.int32)
     age = np.zeros((len(length) + 1, width), dtype=np.float32)
     for column, field in enumerate(config.history):
-        ids[row, place, column] = vocabularies[field.vocabulary].ids_of_array(events[field.name][row, source], field.name)
+        ids[row, place, column] = vocabularies[field.vocabulary].ids_of_array(
+            events[field.name][row, source], field.name
+        )
     if config.age in names:
         age[row, place] = _ages(config.age, events[config.age][row, source].astype(np.float64), row)
     return Histories(ids, age, np.append(kept, 0).astype(np.int32))
@@ -64,7 +66,9 @@ def histories_of_arrays(
 
 def _check_events(name: str, values: NDArray[Any], length: NDArray[np.integer], most: int) -> None:
     if values.shape != (len(length), most):
-        raise ValueError(f"the column {name} of the histories has shape {values.shape}; allowed is {(len(length), most)}")
+        raise ValueError(
+            f"the column {name} of the histories has shape {values.shape}; allowed is {(len(length), most)}"
+        )
     if len(length) and not 0 <= length.min() <= length.max() <= most:
         worst = length.min() if length.min() < 0 else length.max()
         raise ValueError(f"the length of a history is {worst}; allowed is 0 to {most}")
@@ -133,7 +137,5 @@ def _ages(name: str, values: NDArray[np.float64], row: NDArray[np.int64]) -> NDA
     later = (row[1:] == row[:-1]) & (ages[1:] > ages[:-1]) & known[1:] & known[:-1]
     if later.any():
         where = int(np.flatnonzero(later)[0])
-        raise ValueError(
-            f"the history in row {row[where]} is not sorted by {name}: the oldest event comes first"
-        )
+        raise ValueError(f"the history in row {row[where]} is not sorted by {name}: the oldest event comes first")
     return ages.astype(np.float32)

@@ -213,7 +213,10 @@ class Numbers(nn.Module):
         return self._standard(t.ad_numbers, "ad")
 
     def _standard(self, values: Tensor, part: str) -> Tensor:
-        mean, scale = self.get_buffer(f"{part}_mean"), self.get_buffer(f"{part}_scale")
+        if not values.shape[-1]:
+            return values
+        mean, scale = self._buffers[f"{part}_mean"], self._buffers[f"{part}_scale"]
+        assert mean is not None and scale is not None
         return ((values - mean) * scale).clamp(-MOST_STANDARD, MOST_STANDARD)
 
     def _set(self, name: str, values: NDArray[np.float64]) -> None:

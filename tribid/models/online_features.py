@@ -150,5 +150,6 @@ class OnlineFeatures:
 
 def _column(name: str, values: Column) -> pl.Series | NDArray[Any]:
     """A column as it came where it is an array of numbers: making a series of it would cost more than all the rest."""
-    is_plain = isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind in "iuf"
-    return values if is_plain else pl.Series(name, values)
+    if isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind in "iuf":
+        return values
+    return pl.Series(name, values)

@@ -22,6 +22,7 @@ from tribid.models.batch import Examples
 from tribid.models.checkpoints import Checkpoint, fingerprint, read_checkpoint, write_checkpoint
 from tribid.models.layers import Embeddings, Tensors
 from tribid.models.minibatches import batches, learnt_from
+from tribid.models.threads import threads
 
 Loss = Callable[[nn.Module, Tensors, dict[str, Tensor]], Tensor]
 """``loss(network, tensors, labels)``: the mean over the batch; ``labels`` by name, float32 [B]."""
@@ -92,7 +93,7 @@ def train_network(
     """
     if not len(examples) or (validation is not None and not len(validation)):
         raise ValueError("examples and validation need at least one row each; validation may be None")
-    with _threads(settings.threads), torch.random.fork_rng(devices=[]), _writer(folder, settings) as writer:
+    with threads(settings.threads), torch.random.fork_rng(devices=[]), _writer(folder, settings) as writer:
         training = _Training(network, loss, examples, validation, settings, measure)
         try:
             training.run(None if folder is None else Path(folder), progress, writer, of)
@@ -274,16 +275,6 @@ def _optimisers(network: nn.Module, tables: list[Embeddings], rate: float) -> li
 
 def _state(network: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in network.state_dict().items()}
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @contextmanager

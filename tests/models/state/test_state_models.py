@@ -1,5 +1,6 @@
 """Models of a visit's state: as good as the truth allows, calibrated, repeatable, and safe with what they never met."""
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from tests.models.state.conftest import Visits, table, visits
 from tribid.envs.platform import StateModel
@@ -14,6 +16,7 @@ from tribid.envs.visit_events import VisitEvents
 from tribid.models.state.counts import FEATURES, CountState, count_features
 from tribid.models.state.estimator import StateEstimator, _split
 from tribid.models.state.events import events_of
+from tribid.models.state.kernel import SequenceWeights, log_odds
 from tribid.models.state.network import SequenceNetwork, event_tensors
 from tribid.models.state.quality import state_quality
 from tribid.models.state.sequence import SequenceState
@@ -96,6 +99,17 @@ def test_a_visits_chance_does_not_depend_on_the_visits_beside_it(
     np.testing.assert_array_equal(together, backwards[::-1])
     for v in range(0, 300, 7):
         assert model.predict(*(column[v : v + 1] for column in test.sessions))[0] == together[v]
+
+
+def test_the_compiled_network_tells_what_torchs_does(sequence: SequenceState, test: Visits) -> None:
+    events = events_of(test.sessions, sequence.events)
+    events = events.rows(np.flatnonzero(events.length > 0))
+    assert {1, sequence.events} <= set(events.length.tolist())
+    with torch.inference_mode():
+        wanted = copy.deepcopy(sequence.network_).double()(event_tensors(events, torch.float64)).numpy()
+    got = log_odds(SequenceWeights.of(sequence.network_), events)
+    np.testing.assert_allclose(got, wanted, rtol=1e-11, atol=1e-12)
+    assert np.ptp(got) > 1.0
 
 
 @pytest.mark.parametrize("name", ["sequence", "counts"])

@@ -14,6 +14,7 @@ from tribid.models.batch import Batch, Examples, Schema
 from tribid.models.inputs import check_batch, check_examples
 from tribid.models.layers import ACTIVATIONS, Numbers, Tensors, tensors
 from tribid.models.network_model import NetworkModel
+from tribid.models.threads import threads, threads_for
 from tribid.models.trainer import FitSettings, Progress, train_network
 
 LABEL = "click"
@@ -97,7 +98,7 @@ class CtrModel(NetworkModel):
         requests, candidates = batch.ad_ids.shape[:2]
         rates = np.empty((requests, candidates), dtype=np.float32)
         some = max(1, MOST_PAIRS // max(1, candidates * max(1, batch.history_ids.shape[1])))
-        with torch.inference_mode():
+        with torch.inference_mode(), threads(threads_for(requests)):
             for first in range(0, requests, some):
                 part = Batch._make(column[first : first + some] for column in batch)
                 rates[first : first + some] = torch.sigmoid(self.network_(tensors(part))).numpy()

@@ -17,6 +17,7 @@ from tribid.models.cvr.labels import check_funnel
 from tribid.models.inputs import check_batch
 from tribid.models.layers import Embeddings, Numbers, Tensors, mean_pool, tensors
 from tribid.models.network_model import NetworkModel
+from tribid.models.threads import threads, threads_for
 from tribid.models.trainer import FitSettings, Progress, train_network
 
 MOST_SCORES = 1 << 20
@@ -167,7 +168,7 @@ class ConversionModel(NetworkModel):
         requests, candidates = batch.ad_ids.shape[:2]
         pctr, pcvr = (np.empty((requests, candidates), dtype=np.float32) for _ in range(2))
         some = max(1, MOST_SCORES // max(1, candidates + batch.history_ids.shape[1]))
-        with torch.inference_mode():
+        with torch.inference_mode(), threads(threads_for(requests)):
             for first in range(0, requests, some):
                 rows = slice(first, first + some)
                 clicks, orders = self.rates(self.network_(tensors(Batch._make(column[rows] for column in batch))))

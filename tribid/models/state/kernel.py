@@ -63,9 +63,7 @@ def log_odds(weights: SequenceWeights, events: Events) -> Floats:
 
 
 @njit(cache=True, nogil=True)
-def _log_odds(
-    weights: Any, kind: Any, seconds: Any, known: Any, same: Any, before: Any, length: Any, out: Any
-) -> None:
+def _log_odds(weights: Any, kind: Any, seconds: Any, known: Any, same: Any, before: Any, length: Any, out: Any) -> None:
     numbers = np.empty(weights.numbers.shape[0])
     states = np.empty((kind.shape[1], weights.states.shape[0]))
     for v in range(kind.shape[0]):
@@ -102,12 +100,12 @@ def _step(weights: Any, kind: Any, numbers: Any, states: Any, e: int) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _sigmoid(x: float) -> float:
+def _sigmoid(x: Any) -> Any:
     return 1.0 / (1.0 + np.exp(-x))
 
 
 @njit(cache=True, nogil=True)
-def _above(weights: Any, states: Any) -> float:
+def _above(weights: Any, states: Any) -> Any:
     """Attention over the states of a visit [L, H], and the head."""
     events, size = states.shape
     share, looked = np.empty(events), np.empty(size)
@@ -126,7 +124,7 @@ def _above(weights: Any, states: Any) -> float:
     both[size:] = states[events - 1]
     hidden = weights.head_bias.copy()
     _add_product(both, weights.head, hidden)
-    total: float = weights.last[size]
+    total = weights.last[size]
     for h in range(size):
         total += max(hidden[h], 0.0) * weights.last[h]
     return total
