@@ -285,6 +285,18 @@ def test_the_command_writes_json_and_a_picture_and_ends_with_1_where_anything_fa
     assert refused.exit_code == 2 and "load.pdf" in refused.output
 
 
+def test_the_command_needs_no_number_of_candidates_in_a_small_scenario_and_names_the_servers_own_port():
+    app = Typer()
+    app.command()(loadtest)
+    run = CliRunner()
+    with FakeServer() as server:
+        well = run.invoke(app, [server.url, "-s", "tiny", "--rate", "40", "--seconds", "0.3", "--warmup", "0.1"])
+    assert well.exit_code == 0, well.output
+    assert {len(json.loads(content)["candidates"]) for content in server.seen} == {5}
+    told = run.invoke(app, ["--help"], env={"COLUMNS": "200", "TERM": "dumb"}).output
+    assert "127.0.0.1:8080" in told and "8000" not in told
+
+
 def test_the_picture_shows_failures_too(tmp_path):
     from tribid.benchmark.loadtest.plot import load_plot
 

@@ -182,6 +182,19 @@ def test_the_same_request_gets_the_same_decision_and_reserves_nothing_more() -> 
     run(check)
 
 
+def test_a_second_try_with_less_time_is_the_same_request() -> None:
+    async def check(ranker: LiveRanker) -> None:
+        page = await ranker.rank(Request(request=0, user=0, timeout_ms=500.0))
+        held = money(ranker, "held_micros")
+        for timeout_ms in (None, 1.5, 0.001):
+            assert await ranker.rank(Request(request=0, user=0, timeout_ms=timeout_ms)) == page
+        with pytest.raises(Conflict):
+            await ranker.rank(Request(request=0, user=0, buying=0.5))
+        assert money(ranker, "held_micros") == held and ranker.state().decided == 1
+
+    run(check)
+
+
 def test_the_same_request_sent_at_once_is_decided_once() -> None:
     class Slow(MemoryLedger):
         async def reserve(self, holds: Sequence[Hold]) -> Refused | None:
@@ -290,7 +303,7 @@ def test_an_event_counts_once_whatever_its_order_or_name() -> None:
         ]  # fmt: skip
         statuses = [one.status for one in await ranker.events(sent)]
         assert statuses == [
-            "accepted", "accepted", "duplicate", "duplicate", "accepted", "duplicate", "accepted", "duplicate"
+            "accepted", "accepted", "duplicate", "duplicate", "accepted", "refused", "accepted", "duplicate"
         ]  # fmt: skip
         assert sum(money(ranker, "spent_micros")) == page.slots[0].price_micros
         counts = ranker._day._books._counts

@@ -21,7 +21,7 @@ from tribid.envs.shop import Shop
 from tribid.envs.visit_events import EVENTS
 from tribid.envs.world import build_world
 from tribid.ranker import LiveRanker, Outcome, Request, VisitEvent
-from tribid.ranker.lineups import lineup_of
+from tribid.ranker.lineups import loaded_lineup
 
 SEED = 5
 
@@ -67,7 +67,7 @@ async def check_days(
     compared = 0
     for day in range(days):
         state = market.reset(scenario, SEED, day, forecaster=forecaster, platform=platform)
-        lineup, carried = lineup_of(scenario, source, "truthful", names), {}
+        lineup, carried = loaded_lineup(scenario, source, "truthful", names).lineup, {}
         while not state.done:
             actions, carried = lineup.act(observe(state), carried)
             multipliers = to_multiplier(actions, scenario.rules.max_multiplier)

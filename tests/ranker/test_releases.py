@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from tribid.agents.bidder import BidderSpace
 from tribid.agents.policy_file import save_lineup
 from tribid.agents.testing import random_policy
+from tribid.cli.serving import rank
 from tribid.envs.action import to_action
 from tribid.envs.observation import field_index
 from tribid.envs.scenario import load_scenario
@@ -186,11 +189,13 @@ def test_a_release_that_fails_keeps_its_multipliers_or_bids_its_base() -> None:
         page = await ranker.rank(Request(request=0, user=0, tick=1))
         assert page.fallbacks == ("bid:last_multipliers",)
         assert {round(slot.multiplier, 6) for slot in page.slots} == {0.5}
-        await ranker.activate("new")
-        page = await ranker.rank(Request(request=1, user=0, tick=1))
+        with pytest.raises(ValueError, match="name is 'new', whose policy fails"):
+            await ranker.activate("new")
+        ranker._releases.all["old"].forget()  # as where it failed at the first tick that it was asked for
+        page = await ranker.rank(Request(request=1, user=0, tick=2))
         assert page.fallbacks == ("bid:base_bid",) and {slot.multiplier for slot in page.slots} == {1.0}
         assert ranker.state().fallbacks == {"bid:last_multipliers": 1, "bid:base_bid": 1}
-        assert list(ranker.state().failed_refreshes.values()) == [1, 1]
+        assert list(ranker.state().failed_refreshes.values()) == [2]
 
     run(check)
 
@@ -205,8 +210,8 @@ def test_a_release_that_fails_keeps_its_multipliers_or_bids_its_base() -> None:
         ("new", {"mode": "split", "percent": 81}, "percent is 81; allowed is above 0 to 80"),
         ("new", {"mode": "split", "percent": float("nan")}, "percent is nan"),
         ("new", {"mode": "split", "percent": 0}, "percent is 0"),
-        ("old", {"mode": "off"}, "release 'old' is active"),
-        ("old", {"mode": "split", "percent": 5}, "release 'old' is active"),
+        ("old", {"mode": "off"}, "mode is 'off', but release 'old' is active; allowed is to activate another"),
+        ("old", {"mode": "split", "percent": 5}, "mode is 'split', but release 'old' is active"),
     ],
 )
 def test_a_plan_that_cannot_be_is_refused_and_changes_nothing(name: str, given: dict[str, Any], told: str) -> None:
@@ -221,7 +226,7 @@ def test_a_plan_that_cannot_be_is_refused_and_changes_nothing(name: str, given: 
 
 def test_there_is_nothing_to_roll_back_to_at_first() -> None:
     async def check(ranker: LiveRanker) -> None:
-        with pytest.raises(ValueError, match="release 'old' replaced none"):
+        with pytest.raises(ValueError, match="active is 'old', which replaced none"):
             await ranker.rollback()
 
     run(check)
@@ -239,6 +244,44 @@ def test_a_release_tells_what_it_is(tmp_path: Path) -> None:
         assert rule.kind == "rule" and rule.advertisers == ranker.names
 
     asyncio.run(check())
+
+
+def test_a_releases_version_and_kind_are_those_of_the_weights_that_it_bids_with(tmp_path: Path) -> None:
+    space = BidderSpace.of(TINY)
+    save_lineup({"p": random_policy(space)}, {"adv_01": "p"}, tmp_path / "one", scenario=TINY)
+    save_lineup({"p": random_policy(space, seed=1)}, {"adv_01": "p"}, tmp_path / "two", scenario=TINY)
+
+    async def version(folder: Path) -> str:
+        return (await LiveRanker.open(TINY, {"it": folder})).policies().releases[0].version
+
+    async def check() -> None:
+        one, two = [await version(tmp_path / name) for name in ("one", "two")]
+        assert one != two
+        for file in (tmp_path / "two").glob("p.*"):  # policies that the folder's lineup does not name
+            (tmp_path / "one" / f"q{file.suffix}").write_bytes(file.read_bytes())
+        assert await version(tmp_path / "one") == one
+
+    asyncio.run(check())
+
+
+def test_policies_of_another_scenario_are_served_only_where_that_is_asked_for(tmp_path: Path) -> None:
+    save_lineup({"p": random_policy(BidderSpace.of(TINY))}, {"adv_01": "p"}, tmp_path, scenario=TINY)
+    other = TINY.with_changes(generated__budget_share=1.0)
+
+    async def check() -> None:
+        with pytest.raises(ValueError, match=r"scenario is tiny .*--any-scenario"):
+            await LiveRanker.open(other, {"it": tmp_path})
+        ranker = await LiveRanker.open(other, {"it": tmp_path}, any_scenario=True)
+        assert (await ranker.rank(Request(request=0, user=0))).policy.startswith("it@")
+
+    asyncio.run(check())
+    command = typer.Typer()
+    command.command()(rank)
+    asked = ["--scenario", "tiny", "--policies", str(tmp_path), "--request", '{"request": 1, "user": 2}']
+    refused = CliRunner().invoke(command, asked)  # TINY has other budgets than the scenario that ships
+    assert refused.exit_code == 2 and "--any-scenario" in refused.stderr
+    taken = CliRunner().invoke(command, [*asked, "--any-scenario"])
+    assert taken.exit_code == 0 and '"policy":"own@' in taken.stdout
 
 
 @pytest.mark.parametrize("name", ["", "a@b", "a/b", "x" * 101])

@@ -19,7 +19,7 @@ from tribid.files import replacing
 GROWTH, ROOFLINE = "benchmark-growth.svg", "benchmark-roofline.svg"
 
 _BLUE, _RED, _GREY = "#0072b2", "#d55e00", "#667182"
-_STYLE: Any = {
+STYLE: Any = {
     "svg.fonttype": "none", "svg.hashsalt": "tribid", "font.family": ["DejaVu Sans"], "font.size": 9.0,
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#d8dde4",
     "grid.linewidth": 0.7, "axes.axisbelow": True, "figure.facecolor": "white", "savefig.facecolor": "white",
@@ -40,18 +40,18 @@ def write_plots(results: Results, folder: Path) -> list[Path]:
 
 def growth_plot(curves: list[Curve], path: Path) -> None:
     """A panel for each curve: medians, with the least and the most as bars; a dashed line grows as x does."""
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         canvas = Canvas(figsize=(8.0, 6.0), layout="constrained")
         for place, curve in enumerate(curves):
             _grow(canvas.add_subplot(-(-len(curves) // 2), 2, place + 1), curve)
-        _save(canvas, path)
+        save(canvas, path)
 
 
 def roofline_plot(results: Results, path: Path) -> None:
     """Operations a second against operations per byte: the bare auctions under what memory and arithmetic allow."""
     read, peak = results.figure("read_bandwidth"), results.figure("multiply_max")
     assert read and peak, "a run always has its yardsticks"
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         canvas = Canvas(figsize=(7.0, 4.5), layout="constrained")
         axes = canvas.add_subplot()
         x = np.geomspace(0.25, 32, 200)
@@ -75,7 +75,7 @@ def roofline_plot(results: Results, path: Path) -> None:
             )
         axes.set(xlabel="operations per byte of predictions", ylabel="Gop/s of one core", title="The bare auction")
         _plain_numbers(axes)
-        _save(canvas, path)
+        save(canvas, path)
 
 
 def _grow(axes: Axes, curve: Curve) -> None:
@@ -95,6 +95,7 @@ def _plain_numbers(axes: Axes) -> None:
         axis.set_minor_formatter(NullFormatter())
 
 
-def _save(canvas: Canvas, path: Path) -> None:
+def save(canvas: Canvas, path: Path) -> None:
+    """Write a picture, whole or not at all."""
     with replacing(path) as temporary:
         canvas.savefig(temporary, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=150)

@@ -1,5 +1,6 @@
 """Look after ledgers: ``tribid ledger check``."""
 
+import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
 
     from tribid.ranker.ledger.journal import JournalReport
 
+POSTGRES_VARIABLE = "TRIBID_POSTGRES"
+"""Of the environment: the DSN of a ledger in PostgreSQL, which no list of processes shows there."""
+
 ledger_app = typer.Typer(no_args_is_help=True, help="Look after the ledger of `tribid serve`.")
 
 
@@ -23,7 +27,11 @@ def _ledger() -> None:
 @ledger_app.command()
 def check(
     ledger: Annotated[
-        str, typer.Argument(help="The ledger's SQLite file, or a DSN such as postgresql://host/database.")
+        str,
+        typer.Argument(
+            help=f"The ledger's SQLite file, or postgres: its DSN is then in the environment's {POSTGRES_VARIABLE}. A DSN "
+            "(postgresql://host/database) is taken, too, but everybody on this machine can read it here."
+        ),
     ],
     schema: Annotated[str, typer.Option(help="Where in a PostgreSQL database the ledger lies.")] = "tribid_ledger",
 ) -> None:
@@ -34,7 +42,10 @@ def check(
     with readable_errors():
         from tribid.ranker.ledger.journal import check_journal
 
-        report = check_journal(ledger, schema=schema)
+        try:
+            report = check_journal(postgres_dsn() if ledger == "postgres" else ledger, schema=schema)
+        except ValueError as error:
+            raise ValueError(" ".join(str(error).split())) from None  # a database tells its troubles in several lines
     console.print(_balances(report))
     console.print(
         f"{report.entries} entries of {report.days} days; {report.holds} holds, {report.holds_open} open; "
@@ -47,6 +58,25 @@ def check(
     if report.problems:
         raise typer.Exit(1)
     console.print("[bold green]the books add up[/]")
+
+
+def postgres_dsn() -> str:
+    """The DSN in the environment; ``ValueError``, which repeats nothing of it, where there is none that can be read."""
+    dsn = os.environ.get(POSTGRES_VARIABLE, "")
+    if not dsn:
+        raise ValueError(f"a ledger in postgres needs its DSN in the environment's {POSTGRES_VARIABLE}")
+    try:
+        from psycopg import ProgrammingError
+        from psycopg.conninfo import conninfo_to_dict
+    except ImportError:
+        raise ImportError("a ledger in PostgreSQL needs psycopg: pip install 'tribid[postgres]'") from None
+    try:
+        conninfo_to_dict(dsn)
+    except ProgrammingError:
+        raise ValueError(
+            f"{POSTGRES_VARIABLE} holds no DSN; allowed is one such as postgresql://user@host/database"
+        ) from None
+    return dsn
 
 
 def _balances(report: "JournalReport") -> "Table":

@@ -1,22 +1,33 @@
 """Ask a running ranker for many pages at their due times: ``tribid loadtest``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tribid.cli.options import ScenarioName
 from tribid.cli.terminal import console, job_bar, readable_errors
 
+if TYPE_CHECKING:
+    from tribid.envs.scenario import Scenario
+
+_CANDIDATES = 16
+
 
 def loadtest(
-    url: Annotated[str, typer.Argument(help="Where the ranker answers, such as http://127.0.0.1:8000.")],
+    url: Annotated[str, typer.Argument(help="Where the ranker answers, such as http://127.0.0.1:8080.")],
     scenario: ScenarioName = "feed",
     rate: Annotated[float, typer.Option(help="Requests that are due a second.")] = 100.0,
     seconds: Annotated[float, typer.Option(help="How long, after the warm-up.")] = 10.0,
     warmup: Annotated[float, typer.Option(help="Seconds at the same rate that are not counted.")] = 2.0,
     arrivals: Annotated[str, typer.Option(help="poisson, or constant: evenly spaced.")] = "poisson",
-    candidates: Annotated[int, typer.Option(help="Advertisers that each page brings, with random rates.")] = 16,
+    candidates: Annotated[
+        int | None,
+        typer.Option(
+            help="Advertisers that each page brings, with random rates. "
+            f"[default: {_CANDIDATES}, or all where the scenario has fewer]"
+        ),
+    ] = None,
     pages: Annotated[
         bool, typer.Option("--pages", help="Bring no candidates: the server retrieves and predicts.")
     ] = False,
@@ -40,7 +51,7 @@ def loadtest(
     Requests are sent when they are due, whatever the server does, and latencies count from then: a server that hangs
     for a moment is charged for everybody who came meanwhile. Ends with code 1 where anything was not answered.
 
-    Example: `tribid loadtest http://127.0.0.1:8000 --rate 500 --clicks 0.05 --plot load.svg`.
+    Example: `tribid loadtest http://127.0.0.1:8080 --rate 500 --clicks 0.05 --plot load.svg`.
     """
     with readable_errors():
         from tribid.benchmark.loadtest.generator import run_load
@@ -57,8 +68,9 @@ def loadtest(
             url=url, rate=rate, seconds=seconds, warmup=warmup, arrivals=arrivals, batch=batch, connections=connections,
             timeout_s=timeout, clicks=clicks, token=token_of(token_file), seed=seed,
         )  # fmt: skip
+        world = load_scenario(scenario)
         asked = pages_of(
-            load_scenario(scenario), load, candidates=0 if pages else candidates, events=events, first=first, day=day,
+            world, load, candidates=0 if pages else _candidates(candidates, world), events=events, first=first, day=day,
             tick=tick,
         )  # fmt: skip
         with job_bar("load") as tell:
@@ -77,6 +89,16 @@ def loadtest(
             console.print(f"wrote [bold]{plot}[/]", soft_wrap=True)
         if report.failed:
             raise typer.Exit(1)
+
+
+def _candidates(given: int | None, scenario: "Scenario") -> int:
+    """How many advertisers a page brings where nobody says; a scenario of no feed is left to ``pages_of`` to refuse."""
+    from tribid.envs.world import build_world
+    from tribid.envs.worlds import FeedWorld
+
+    if given is not None or not isinstance(scenario.world, FeedWorld):
+        return _CANDIDATES if given is None else given
+    return min(_CANDIDATES, len(build_world(scenario).advertisers.names))
 
 
 def _check_plot(plot: Path) -> None:

@@ -2,13 +2,15 @@
 
 import logging
 import os
-from collections.abc import Callable
-from dataclasses import replace
+import sqlite3
+from collections.abc import Callable, Container, Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tribid.cli.ledger import POSTGRES_VARIABLE, postgres_dsn
 from tribid.cli.options import AnyScenario, ScenarioName, names, one_of
 from tribid.cli.terminal import readable_errors
 from tribid.envs.scenario import Scenario, load_scenario
@@ -20,10 +22,10 @@ if TYPE_CHECKING:
     from tribid.ranker.openrtb.bidder import OpenRtbSettings
     from tribid.ranker.service.settings import Settings
 
-_MIN_SECRET = 16
-POSTGRES_VARIABLE = "TRIBID_POSTGRES"
+_MONTH_S = 30 * 86_400
 _DEPTHS = ("*", "*/policies", "*/*/policies")  # a release, a run of one seed, a run of several
 _FORMAT = "%(levelname)s %(name)s: %(message)s"
+_log = logging.getLogger(__name__)
 
 
 def serve(
@@ -47,6 +49,10 @@ def serve(
             f"(its DSN in the environment's {POSTGRES_VARIABLE})."
         ),
     ] = "memory",
+    keep_s: Annotated[
+        float,
+        typer.Option(help="How long the ledger knows a page after its hold, in seconds: a late event is then unknown."),
+    ] = 3600.0,
     durability: Annotated[
         str, typer.Option(help="A ledger's file: full survives a power cut, normal the end of the process.")
     ] = "full",
@@ -100,15 +106,18 @@ def serve(
     `localhost:8080/docs` in a browser for everything else that it answers.
     """
     with readable_errors():
+        from tribid.envs.world import build_world
         from tribid.evaluation.platform.parts import load_parts, parts_of
         from tribid.ranker.service.observed import ObservedLog, TimedLedger, ledger_seconds
         from tribid.ranker.service.server import serve as run
         from tribid.ranker.service.settings import Settings, token_of
 
         logging.basicConfig(level=logging.WARNING, format=_FORMAT)
-        world = load_scenario(scenario)
-        releases = chosen_releases(policies or [], policies_home)
+        _check_seconds("hold_s", hold_s, 1)
+        _check_seconds("keep_s", keep_s, 0)
         one_of(clock, "wall", "request"), one_of(durability, "full", "normal")
+        world = load_scenario(scenario)
+        advertisers = build_world(world).advertisers.names
         settings = Settings(
             host=host,
             port=port,
@@ -118,16 +127,34 @@ def serve(
             drain_s=drain_s,
         )
         settings.check_open_to()
+
+        def is_usable(name: str, folder: Path) -> bool:
+            from tribid.ranker.releases import load_release
+
+            try:
+                load_release(world, name, folder, others, advertisers, any_scenario=any_scenario)
+            except (ValueError, OSError) as error:
+                _log.warning("--policies-home: %s is left out: %s", folder, " ".join(str(error).split()))
+                return False
+            return True
+
+        releases = chosen_releases(policies or [], policies_home, is_usable)
         parts = parts_of(names(forecaster), retrieval=retrieval, creative=creatives, state=state)
         predicted, platform = load_parts(world, parts)
-        exchanges = _exchanges(openrtb, notice_secret_file, hold_s, world)
+        exchanges = _exchanges(openrtb, notice_secret_file, hold_s, advertisers, host)
+        if "://" in ledger:
+            raise ValueError(
+                "--ledger is a URL, which everybody on this machine can read here; allowed is a file, memory, or postgres "
+                f"with the URL in the environment's {POSTGRES_VARIABLE}"
+            )
         log = _opened_log(decision_log, salt_file, world)
         observed, seconds = None if log is None else ObservedLog(log), ledger_seconds()
 
         async def open_ranker() -> "LiveRanker":
             from tribid.ranker.live import LiveRanker
 
-            book = TimedLedger(await _opened_ledger(ledger, durability, world), seconds)
+            book = TimedLedger(await _opened_ledger(ledger, durability, advertisers, round(keep_s * 1e3)), seconds)
+            # The service counts a request's time from its first byte; the ranker's own timeout_ms is for bid requests.
             return await LiveRanker.open(
                 world, releases, ledger=book, log=observed, others=others, any_scenario=any_scenario, seed=seed,
                 forecaster=predicted, platform=platform, clock=clock, hold_ms=round(hold_s * 1e3), timeout_ms=timeout_ms,  # type: ignore[arg-type]
@@ -143,11 +170,20 @@ def serve(
                 log.close()
 
 
-def chosen_releases(policies: list[str], home: Path | None) -> dict[str, str | Path]:
+def _check_seconds(name: str, value: float, least: int) -> None:
+    if not least <= value <= _MONTH_S:
+        raise ValueError(f"{name} is {value:g}; allowed is {least} to {_MONTH_S} (30 days)")
+
+
+def chosen_releases(
+    policies: list[str], home: Path | None, is_usable: Callable[[str, Path], bool] = lambda name, folder: True
+) -> dict[str, str | Path]:
     """Releases by name, from ``--policies`` and then the folders in ``--policies-home``; a bidder ``pid`` without either.
 
     A folder without a name of its own is called by its run: the last part of its path that is neither ``policies`` nor
-    ``seed-N``. ``ValueError`` for a folder that is not there, a name given twice, and a home without policies.
+    ``seed-N``; where that is taken, a folder in the home has its seed added, ``ppo-seed-1``. Of the home's folders those
+    are taken that ``is_usable`` says yes to. ``ValueError`` for a folder that is not there, a name given twice, and a home
+    without policies.
     """
     found: dict[str, str | Path] = {}
     for given in policies:
@@ -163,9 +199,22 @@ def chosen_releases(policies: list[str], home: Path | None) -> dict[str, str | P
         folders = sorted(card.parent for depth in _DEPTHS for card in home.glob(f"{depth}/lineup.json"))
         if not folders:
             raise ValueError(f"--policies-home {home} has no folders of policy files")
+        given_folders = {Path(source).resolve() for source in found.values()}
         for folder in folders:
-            found.setdefault(_name_of(folder), folder)
+            name = _free_name(folder, home, found)
+            if folder.resolve() not in given_folders and is_usable(name, folder):
+                found[name] = folder
+        if not found:
+            raise ValueError(f"--policies-home {home} has no folder of policy files that can be served")
     return found or {"pid": "pid"}
+
+
+def _free_name(folder: Path, home: Path, taken: Container[str]) -> str:
+    """What a folder in a home is called: by its run; where others are called so, with its seed; by its whole path."""
+    run, seeds = _name_of(folder), [part for part in folder.parts if part.startswith("seed-")]
+    path = "-".join(part for part in folder.relative_to(home).parts if part != "policies")
+    names = chain((run, f"{run}-{seeds[-1]}" if seeds else path, path), (f"{path}-{number}" for number in count(2)))
+    return next(name for name in names if name not in taken)
 
 
 def _name_of(source: Path) -> str:
@@ -184,40 +233,45 @@ def _opened_log(folder: Path | None, salt_file: Path | None, scenario: Scenario)
     return DecisionLog(folder, scenario=scenario, salt=new_salt() if salt_file is None else read_salt(salt_file))
 
 
-async def _opened_ledger(where: str, durability: str, scenario: Scenario) -> "Ledger":
-    from tribid.envs.world import build_world
-
-    advertisers = build_world(scenario).advertisers.names
+async def _opened_ledger(where: str, durability: str, advertisers: Sequence[str], keep_ms: int) -> "Ledger":
+    """The ledger that ``--ledger`` names; an error names its file, and nothing of a DSN."""
     if where == "memory":
         from tribid.ranker.ledger.memory import MemoryLedger
 
-        return MemoryLedger(advertisers)
+        return MemoryLedger(advertisers, keep_ms=keep_ms)
     if where == "postgres":
         from tribid.ranker.ledger.postgres import PostgresLedger
 
-        dsn = os.environ.get(POSTGRES_VARIABLE, "")
-        if not dsn:
-            raise ValueError(f"--ledger postgres needs its DSN in the environment's {POSTGRES_VARIABLE}")
-        return await PostgresLedger.open(dsn, advertisers)
+        return await PostgresLedger.open(postgres_dsn(), advertisers, keep_ms=keep_ms)
     from tribid.ranker.ledger.sqlite import SqliteLedger
 
-    return await SqliteLedger.open(where, advertisers, durability=durability)  # type: ignore[arg-type]
+    try:
+        return await SqliteLedger.open(where, advertisers, durability=durability, keep_ms=keep_ms)  # type: ignore[arg-type]
+    except sqlite3.Error as error:
+        raise ValueError(f"--ledger {where} cannot be opened: {error}") from None
 
 
-def _exchanges(config: Path | None, secret_file: Path | None, hold_s: float, scenario: Scenario) -> "OpenRtbSettings":
+def _exchanges(
+    config: Path | None, secret_file: Path | None, hold_s: float, advertisers: Sequence[str], host: str
+) -> "OpenRtbSettings":
     """How ad exchanges are met; ``ValueError`` names what is wrong in the config's file, or a secret that is too short."""
-    from tribid.envs.world import build_world
     from tribid.ranker.openrtb.bidder import OpenRtbSettings
     from tribid.ranker.openrtb.config import load_config
+    from tribid.ranker.service.settings import is_loopback
 
-    told = None if config is None else load_config(config, build_world(scenario).advertisers.names)
-    settings = OpenRtbSettings(config=told, hold_ms=round(hold_s * 1e3))
+    told = None if config is None else load_config(config, advertisers)
+    if told is not None and told.public_url is None and not is_loopback(host):
+        raise ValueError(
+            f"OpenRTB config {config}: public_url is missing; with host {host}, which others can reach, allowed is the URL "
+            "by which exchanges and browsers do"
+        )
+    hold_ms = round(hold_s * 1e3)
     if secret_file is None:
-        return settings
-    secret = secret_file.read_bytes()
-    if len(secret) < _MIN_SECRET:
-        raise ValueError(f"{secret_file} has {len(secret)} bytes; allowed are {_MIN_SECRET} or more")
-    return replace(settings, secret=secret)
+        return OpenRtbSettings(config=told, hold_ms=hold_ms)
+    try:
+        return OpenRtbSettings(config=told, hold_ms=hold_ms, secret=secret_file.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{secret_file}: {error}") from None
 
 
 def _teller(settings: "Settings", token_file: Path | None) -> Callable[[str, "LiveRanker"], None]:

@@ -1,5 +1,6 @@
 """What every command shows: its lines, one clear line for a mistake, and bars while it works."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,18 +22,30 @@ from tribid.agents.divergence import DivergenceError
 
 console = Console()
 
+_STORES = (("sqlite3", "Error"), ("tribid.ranker.ledger.errors", "LedgerUnavailableError"))
+"""Errors of a file or a database that the user can mend, by module: one that was never imported raised none."""
+
 
 @contextmanager
 def readable_errors() -> Iterator[None]:
     """One clear line for what the user can mend; a traceback only for what is our fault."""
     try:
         yield
-    except (ValueError, ImportError, OSError, DivergenceError) as error:
-        Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+    except _mendable() as error:
+        told = " ".join(str(error).split()) if isinstance(error, _store_errors()) else str(error)
+        Console(stderr=True).print(f"[bold red]error:[/] {escape(told)}", highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
         Console(stderr=True).print("stopped")
         raise typer.Exit(130) from None
+
+
+def _mendable() -> tuple[type[Exception], ...]:
+    return ValueError, ImportError, OSError, DivergenceError, *_store_errors()
+
+
+def _store_errors() -> tuple[type[Exception], ...]:
+    return tuple(getattr(sys.modules[module], name) for module, name in _STORES if module in sys.modules)
 
 
 def _columns() -> tuple[Any, ...]:

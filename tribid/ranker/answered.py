@@ -83,13 +83,16 @@ class Answered:
         return self._open.get(page)
 
     def keep(self, page: str, answer: Answer) -> None:
-        """A page has been decided and reserved."""
+        """A page has been decided and reserved. How long its stages took is of the first answer alone, and not kept."""
         assert answer.decision is not None
+        decision = (
+            msgspec.structs.replace(answer.decision, stage_ms={}) if answer.decision.stage_ms else answer.decision
+        )
         self._open.pop(page, None)
         while len(self._kept) >= self._most:
             self._kept.popitem(last=False)
-        slots = len(answer.decision.slots)
-        self._kept[page] = (answer.digest, answer.expires_ms, slots, answer.is_settled, _encode(answer.decision))
+        slots = len(decision.slots)
+        self._kept[page] = (answer.digest, answer.expires_ms, slots, answer.is_settled, _encode(decision))
 
     def drop(self, page: str) -> None:
         """Forget a page that came to nothing."""

@@ -1,7 +1,10 @@
 """``Client`` and ``AsyncClient``: ask a ranker over HTTP, with the messages' own types."""
 
-from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, Self, TypeVar
+import asyncio
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Generic, Literal, NamedTuple, Self, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -31,11 +34,12 @@ class RankerError(Exception):
         self.status, self.field, self.message = status, field, message
 
 
-class _Call(NamedTuple):
-    """One call, ready to be sent; ``again``: sending it twice does no more than sending it once."""
+class _Call(NamedTuple, Generic[T]):
+    """One call, ready to be sent, and what its answer means; ``again``: sent twice, it does no more than sent once."""
 
     method: str
     path: str
+    read: "Callable[[httpx.Response], T]"
     body: bytes | None = None
     again: bool = True
 
@@ -45,28 +49,27 @@ class _Call(NamedTuple):
         return {"method": self.method, "url": self.path, "content": self.body, "headers": headers}
 
 
-def _rank(request: Request, explain: bool) -> _Call:
-    return _Call("POST", "/v1/rank?explain=true" if explain else "/v1/rank", msgspec.json.encode(request))
+def _rank(request: Request, explain: bool) -> _Call[Decision]:
+    return _Call("POST", _rank_path(explain), lambda answer: _read(answer, Decision), msgspec.json.encode(request))
 
 
-def _rank_many(requests: Sequence[Request], explain: bool) -> _Call:
+def _rank_many(requests: Sequence[Request], explain: bool) -> _Call[list[Decision]]:
     body = msgspec.json.encode(RankBatch(tuple(requests)))
-    return _Call("POST", "/v1/rank?explain=true" if explain else "/v1/rank", body)
+    return _Call("POST", _rank_path(explain), lambda answer: list(_read(answer, Decisions).decisions), body)
 
 
-def _events(events: Sequence[Event]) -> _Call:
-    return _Call("POST", "/v1/events", msgspec.json.encode(EventBatch(tuple(events))))
+def _rank_path(explain: bool) -> str:
+    return "/v1/rank?explain=true" if explain else "/v1/rank"
 
 
-def _activate(name: str, mode: Mode, percent: float | None) -> _Call:
+def _events(events: Sequence[Event]) -> _Call[list[Receipt]]:
+    body = msgspec.json.encode(EventBatch(tuple(events)))
+    return _Call("POST", "/v1/events", lambda answer: list(_read(answer, Receipts).receipts), body)
+
+
+def _activate(name: str, mode: Mode, percent: float | None) -> _Call[Policies]:
     body = msgspec.json.encode({"mode": mode} | ({} if percent is None else {"percent": percent}))
-    return _Call("POST", f"/v1/policies/{quote(name, safe='')}:activate", body, again=False)
-
-
-_POLICIES = _Call("GET", "/v1/policies")
-_ROLLBACK = _Call("POST", "/v1/policies:rollback", again=False)
-_READY = _Call("GET", "/readyz")
-_LOST = (httpx.NetworkError, httpx.RemoteProtocolError)
+    return _Call("POST", f"/v1/policies/{quote(name, safe='')}:activate", _read_policies, body, again=False)
 
 
 def _read(response: httpx.Response, kind: type[T]) -> T:
@@ -80,6 +83,31 @@ def _read(response: httpx.Response, kind: type[T]) -> T:
     raise RankerError(response.status_code, told.field, told.message)
 
 
+def _read_policies(response: httpx.Response) -> Policies:
+    return _read(response, Policies)
+
+
+def _read_health(response: httpx.Response) -> str:
+    """``ready``, or what a ranker that is not says: its 503 is no refusal."""
+    if response.status_code != 503:
+        return _read(response, Health).status
+    try:
+        return msgspec.json.decode(response.content, type=Health).status
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise RankerError(503, "", "the answer is no ranker's") from None
+
+
+_POLICIES = _Call("GET", "/v1/policies", _read_policies)
+_ROLLBACK = _Call("POST", "/v1/policies:rollback", _read_policies, again=False)
+_READY = _Call("GET", "/readyz", _read_health)
+_LOST = (httpx.NetworkError, httpx.RemoteProtocolError)
+
+
+def _waits(call: _Call[T], retries: int) -> Iterator[float]:
+    """How long to wait, in seconds, before each time that the call may be sent again; by chance, for not all at once."""
+    return (random.uniform(0.05, 0.2) for _ in range(retries if call.again else 0))
+
+
 def _settings(base_url: str, token: str | None, timeout_s: float) -> dict[str, Any]:
     headers = {} if token is None else {"authorization": f"Bearer {token}"}
     return {"base_url": base_url, "headers": headers, "timeout": timeout_s, "trust_env": False}
@@ -91,7 +119,8 @@ class Client:
     ``retries`` is how often a call is sent again when the connection broke: ``rank``, ``rank_many`` and ``events``, which
     the ranker answers alike however often they come (the same ``request`` of a ``day``, the same event ``id``), and what
     only reads. Name the ``day`` in requests that may be sent again: without it, one that is repeated after midnight is
-    another page. Time-outs, refusals, ``activate`` and ``rollback`` are not repeated. ``transport`` is httpx's, for tests.
+    another page. Time-outs, refusals, ``activate`` and ``rollback`` are not repeated. Between two tries pass 50 to
+    200 ms. ``transport`` is httpx's, for tests.
     """
 
     def __init__(
@@ -108,32 +137,31 @@ class Client:
 
     def rank(self, request: Request, *, explain: bool = False) -> Decision:
         """Decide one page; with ``explain``, the decision says how long each stage took."""
-        return _read(self._send(_rank(request, explain)), Decision)
+        return self._ask(_rank(request, explain))
 
     def rank_many(self, requests: Sequence[Request], *, explain: bool = False) -> list[Decision]:
         """Decide pages in this order; none is decided where one is refused."""
-        return list(_read(self._send(_rank_many(requests, explain)), Decisions).decisions)
+        return self._ask(_rank_many(requests, explain))
 
     def events(self, events: Sequence[Event]) -> list[Receipt]:
         """Tell what happened to pages; a receipt for each event, in order."""
-        return list(_read(self._send(_events(events)), Receipts).receipts)
+        return self._ask(_events(events))
 
     def policies(self) -> Policies:
         """Which releases of policies there are, and what each is used for."""
-        return _read(self._send(_POLICIES), Policies)
+        return self._ask(_POLICIES)
 
     def activate(self, name: str, *, mode: Mode = "active", percent: float | None = None) -> Policies:
         """Put a release to use; ``percent`` of the users with mode ``split``."""
-        return _read(self._send(_activate(name, mode, percent)), Policies)
+        return self._ask(_activate(name, mode, percent))
 
     def rollback(self) -> Policies:
         """Make the release that was active before the active one again."""
-        return _read(self._send(_ROLLBACK), Policies)
+        return self._ask(_ROLLBACK)
 
     def health(self) -> str:
         """``ready``, or why the ranker may not be asked."""
-        response = self._send(_READY)
-        return _read(response, Health).status if response.status_code != 503 else _why(response)
+        return self._ask(_READY)
 
     def close(self) -> None:
         """Close the connections."""
@@ -145,14 +173,16 @@ class Client:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _send(self, call: _Call) -> httpx.Response:
-        for left in range(self._retries if call.again else 0, -1, -1):
+    def _ask(self, call: _Call[T]) -> T:
+        waits = _waits(call, self._retries)
+        while True:
             try:
-                return self._http.request(**call.arguments())
+                return call.read(self._http.request(**call.arguments()))
             except _LOST:
-                if left == 0:
+                wait_s = next(waits, None)
+                if wait_s is None:
                     raise
-        raise AssertionError("unreachable")
+            time.sleep(wait_s)
 
 
 class AsyncClient:
@@ -171,33 +201,32 @@ class AsyncClient:
         self._retries = retries
 
     async def rank(self, request: Request, *, explain: bool = False) -> Decision:
-        """Decide one page; with ``explain``, the decision says how long each stage took."""
-        return _read(await self._send(_rank(request, explain)), Decision)
+        """See ``Client.rank``; so are the others."""
+        return await self._ask(_rank(request, explain))
 
     async def rank_many(self, requests: Sequence[Request], *, explain: bool = False) -> list[Decision]:
-        """Decide pages in this order; none is decided where one is refused."""
-        return list(_read(await self._send(_rank_many(requests, explain)), Decisions).decisions)
+        """See ``Client``."""
+        return await self._ask(_rank_many(requests, explain))
 
     async def events(self, events: Sequence[Event]) -> list[Receipt]:
-        """Tell what happened to pages; a receipt for each event, in order."""
-        return list(_read(await self._send(_events(events)), Receipts).receipts)
+        """See ``Client``."""
+        return await self._ask(_events(events))
 
     async def policies(self) -> Policies:
-        """Which releases of policies there are, and what each is used for."""
-        return _read(await self._send(_POLICIES), Policies)
+        """See ``Client``."""
+        return await self._ask(_POLICIES)
 
     async def activate(self, name: str, *, mode: Mode = "active", percent: float | None = None) -> Policies:
-        """Put a release to use; ``percent`` of the users with mode ``split``."""
-        return _read(await self._send(_activate(name, mode, percent)), Policies)
+        """See ``Client``."""
+        return await self._ask(_activate(name, mode, percent))
 
     async def rollback(self) -> Policies:
-        """Make the release that was active before the active one again."""
-        return _read(await self._send(_ROLLBACK), Policies)
+        """See ``Client``."""
+        return await self._ask(_ROLLBACK)
 
     async def health(self) -> str:
-        """``ready``, or why the ranker may not be asked."""
-        response = await self._send(_READY)
-        return _read(response, Health).status if response.status_code != 503 else _why(response)
+        """See ``Client``."""
+        return await self._ask(_READY)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -209,19 +238,13 @@ class AsyncClient:
     async def __aexit__(self, *error: object) -> None:
         await self.close()
 
-    async def _send(self, call: _Call) -> httpx.Response:
-        for left in range(self._retries if call.again else 0, -1, -1):
+    async def _ask(self, call: _Call[T]) -> T:
+        waits = _waits(call, self._retries)
+        while True:
             try:
-                return await self._http.request(**call.arguments())
+                return call.read(await self._http.request(**call.arguments()))
             except _LOST:
-                if left == 0:
+                wait_s = next(waits, None)
+                if wait_s is None:
                     raise
-        raise AssertionError("unreachable")
-
-
-def _why(response: httpx.Response) -> str:
-    """What a ranker that is not ready says."""
-    try:
-        return msgspec.json.decode(response.content, type=Health).status
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise RankerError(response.status_code, "", "the answer is no ranker's") from None
+            await asyncio.sleep(wait_s)

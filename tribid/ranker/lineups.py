@@ -32,14 +32,6 @@ class LoadedLineup(NamedTuple):
         return "+".join(sorted({card.network.kind for card in self.cards})) or "rule"
 
 
-def lineup_of(
-    scenario: Scenario, policies: str | Path | Bidder | Lineup, others: str, names: tuple[str, ...], *,
-    any_scenario: bool = False,
-) -> Lineup:  # fmt: skip
-    """The lineup of ``loaded_lineup``."""
-    return loaded_lineup(scenario, policies, others, names, any_scenario=any_scenario).lineup
-
-
 def loaded_lineup(
     scenario: Scenario, policies: str | Path | Bidder | Lineup, others: str, names: tuple[str, ...], *,
     any_scenario: bool = False,

@@ -103,8 +103,8 @@ class LiveRanker:
             active,
         )
         book = MemoryLedger(names) if ledger is None else ledger
-        if getattr(book, "names", names) != names:
-            raise ValueError(f"ledger has the advertisers {book.names}; allowed are the scenario's, {names}")  # type: ignore[attr-defined]
+        if book.names != names:
+            raise ValueError(f"ledger has the advertisers {book.names}; allowed are the scenario's, {names}")
         pipeline = Pipeline(loaded, world, seed, forecaster, stages, monotonic)
         books = LiveBooks(loaded, world, seed, by_shelf=state.forecaster is world.forecaster)
         day = LiveDay(clock, books, book, releases, pipeline.fallback, world.n_ticks)
@@ -118,7 +118,7 @@ class LiveRanker:
         ranker = cls(
             loaded, pipeline, book, releases, day, pages, events, answered, hold_ms=hold_ms, now_ms=now_ms
         )  # fmt: skip
-        await day.open(*(day.of_wall(now_ms()) if clock == "wall" else (max(0, getattr(book, "day", 0)), 0)))
+        await day.open(*(day.of_wall(now_ms()) if clock == "wall" else (max(0, book.day), 0)))
         await asyncio.to_thread(rehearse, pipeline, books, releases.in_use[0].multipliers, day.day, day.tick)
         return ranker
 

@@ -77,13 +77,23 @@ class LiveDay:
                 await self._refresh(state)
 
     async def change(self, name: str, plan_of: Callable[[], Plan]) -> None:
-        """Put another plan in force, once its release ``name`` has multipliers."""
+        """Put another plan in force, once its release ``name`` has multipliers.
+
+        ``ValueError`` where that release's policy fails: the plan stays as it is.
+        """
         async with self._moving:
-            plan_of()
+            plan = plan_of()
             release = self._releases.all[name]
-            if release not in self._releases.in_use:
+            if name in plan.names and release not in self._releases.in_use:
                 release.forget()
-                await self._refresh_one(release, self._books.state())
+                try:
+                    await self._bid(release, self._books.state())
+                except Exception as error:
+                    release.forget()
+                    told = f"{type(error).__name__}: {error}"
+                    raise ValueError(
+                        f"name is {name!r}, whose policy fails ({told}); the plan stays as it is"
+                    ) from error
             self._releases.plan = plan_of()
 
     async def is_open(self) -> None:
@@ -108,12 +118,15 @@ class LiveDay:
     async def _refresh_one(self, release: Release, state: MarketState) -> None:
         """A release whose policy fails keeps the multipliers that it has, or bids without any."""
         try:
-            if self.kind == "wall":
-                await asyncio.to_thread(release.refresh, state)
-            else:
-                release.refresh(state)
+            await self._bid(release, state)
         except Exception as error:
             release.is_stale = True
             if not self.failures[release.label]:
                 _log.warning("release %s failed to bid: %s: %s", release.label, type(error).__name__, error)
             self.failures[release.label] += 1
+
+    async def _bid(self, release: Release, state: MarketState) -> None:
+        if self.kind == "wall":
+            await asyncio.to_thread(release.refresh, state)
+        else:
+            release.refresh(state)

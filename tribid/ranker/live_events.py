@@ -12,6 +12,16 @@ from tribid.ranker.messages import MAX_EVENTS, Event, Receipt
 
 _PAGE = re.compile(r"[0-9]{1,10}\.[0-9]{1,10}")
 _KINDS = ("impression", "click", "conversion")
+_OWN = "tribid:"
+
+
+def own_event_id(kind: str, hold: str) -> str:
+    """The id of an event that nobody named: the one of its kind for a hold, ``"DAY.REQUEST.SLOT"``.
+
+    >>> own_event_id("click", "0.17.2")
+    'tribid:click:0.17.2'
+    """
+    return f"{_OWN}{kind}:{hold}"
 
 
 class LiveEvents:
@@ -38,6 +48,8 @@ class LiveEvents:
                     )
             if event.kind not in _KINDS:
                 raise ValueError(f"{at}.kind is {event.kind!r:.80}; allowed is {', '.join(_KINDS)}")
+            if event.id.startswith(_OWN) and event.id != own_event_id(event.kind, f"{event.decision}.{event.slot}"):
+                raise ValueError(f"{at}.id is {event.id!r:.80}; allowed are ids that do not begin with {_OWN}")
             for name, limit in (("slot", 100), ("time_ms", 2**53)):
                 value = getattr(event, name)
                 if value is None and name == "time_ms":
@@ -78,7 +90,10 @@ class LiveEvents:
     def _receipt(self, event: Event, charged: Charged) -> Receipt:
         if charged.status == "accepted":
             self._books.happened(charged.ad, event.kind)
-        return Receipt(id=event.id, status=charged.status, charged_micros=charged.charged_micros)
+        why = ""
+        if charged.status == "refused":
+            why = "id was used for another slot or kind of event; allowed is an id of its own for each event"
+        return Receipt(id=event.id, status=charged.status, charged_micros=charged.charged_micros, why=why)
 
 
 def _is_broken(text: str) -> bool:

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from tribid.ranker.answer import Answers, Choice
 from tribid.ranker.answered import Answer, Conflict
 from tribid.ranker.decided import Decided
-from tribid.ranker.ledger.interface import Charge, Hold, Ledger, Refused
+from tribid.ranker.ledger.errors import HoldExistsError
+from tribid.ranker.ledger.interface import Charge, Charged, Hold, Ledger, Refused
 from tribid.ranker.live_books import LiveBooks
+from tribid.ranker.live_events import own_event_id
 from tribid.ranker.messages import Outcome, Request
 from tribid.ranker.page import Page
 from tribid.ranker.pipeline import Pipeline
@@ -94,7 +96,7 @@ class LivePages:
                 )
         try:
             return await self._ledger.reserve(holds) if holds else None
-        except ValueError as error:
+        except HoldExistsError as error:
             raise Conflict(f"page {page} was answered before, and otherwise: {error}") from error
 
     async def _acknowledge(self, answer: Answer, request: Request, time_ms: int) -> None:
@@ -102,7 +104,9 @@ class LivePages:
         outcome = None if answer.is_settled else request.outcome
         if outcome is not None and answer.holds:
             kind = self._paid
-            await self._ledger.charge([Charge(f"{hold.id}.{kind}", kind, hold.id, time_ms) for hold in answer.holds])
+            told = [Charge(own_event_id(kind, hold.id), kind, hold.id, time_ms) for hold in answer.holds]
+            for charge, charged in zip(told, await self._ledger.charge(told), strict=True):
+                _check_charged(charge, charged)
         if answer.book is not None:
             book, answer.book = answer.book, None
             book()
@@ -174,6 +178,16 @@ class LivePages:
             self._answers.decided(page, made, arm=why, time_ms=time_ms, left_micros=left, propensity=propensity)
             for made, why in ((choice, arm), *((shadow, "shadow") for shadow in shadows))
         ]
+
+
+def _check_charged(charge: Charge, charged: Charged) -> None:
+    """An outcome counts where it was charged, now or by a try before; ``Conflict`` where its page's time was over."""
+    if charged.status == "expired":
+        raise Conflict(
+            f"hold {charge.hold} was given back before the {charge.kind} that its request tells of was charged"
+        )
+    if charged.status not in ("accepted", "duplicate"):
+        raise RuntimeError(f"the ledger says of the {charge.kind} of hold {charge.hold} that it is {charged.status}")
 
 
 def _told(outcome: Outcome, kind: Kind) -> tuple[bool, ...]:

@@ -107,8 +107,9 @@ class Decision(Struct, frozen=True, kw_only=True):
 class Event(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Something that happened to a slot of a page that was answered.
 
-    ``id`` makes it idempotent: the same id again is answered ``duplicate`` and changes nothing. ``decision`` is the page's
-    ``id``. ``time_ms`` is when it happened (Unix milliseconds; now where it is left out).
+    ``id`` makes it idempotent: the same event again is answered ``duplicate`` and changes nothing; an id that was used for
+    another slot or kind is ``refused``, and ids must not begin with ``tribid:``. ``decision`` is the page's ``id``.
+    ``time_ms`` is when it happened (Unix milliseconds; now where it is left out).
     """
 
     id: Name
@@ -123,7 +124,7 @@ class Receipt(Struct, frozen=True, kw_only=True):
 
     ``accepted``: counted, once. ``duplicate``: this id, or this kind for this slot, was counted before. ``expired``: came
     after the page's hold ended; refused, nothing is charged. ``unknown``: no such page or slot. ``refused``: the page was
-    answered, but not for this (``why`` says what is allowed).
+    answered, but not for this, or the id was used for another event (``why`` says what is allowed).
     """
 
     id: str

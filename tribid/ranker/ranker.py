@@ -19,10 +19,9 @@ from tribid.envs.platform import Forecaster, Platform, Rates, Requests
 from tribid.envs.scenario import Scenario, load_scenario
 from tribid.envs.shop import Shop
 from tribid.ranker.answer import Answers, Choice
-from tribid.ranker.lineups import lineup_of
+from tribid.ranker.lineups import loaded_lineup
 from tribid.ranker.messages import Decision, Request
 from tribid.ranker.pipeline import Pipeline, as_they_are
-from tribid.ranker.releases import version_of
 from tribid.ranker.stages import Stages
 from tribid.ranker.time_budget import Clock, TimeBudget
 
@@ -66,10 +65,10 @@ class Ranker:
         self._answers = Answers(
             self.scenario, self._world.advertisers.names, seed, has_creatives=isinstance(self._world, Shop)
         )
-        self._policy = "own@" + version_of(policies)
-        self._lineup = lineup_of(
+        loaded = loaded_lineup(
             self.scenario, policies, others, self._state.advertisers.names, any_scenario=any_scenario
         )
+        self._policy, self._lineup = "own@" + loaded.version, loaded.lineup
         self._lineup_states: Mapping[str, Any] = {}
         self.left_micros: NDArray[np.int64] = self._state.left_micros.copy()
         self.multipliers: NDArray[np.float64] = self._state.multipliers

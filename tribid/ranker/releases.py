@@ -10,9 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tribid import __version__
 from tribid.agents.bidder import Lineup
-from tribid.agents.policy_card import PolicyCard, read_card
 from tribid.envs.action import to_multiplier
 from tribid.envs.market import MarketState
 from tribid.envs.observation import observe
@@ -108,18 +106,6 @@ def load_release(
     return Release(info, loaded.lineup, scenario.rules.max_multiplier)
 
 
-def version_of(source: object) -> str:
-    """12 hex digits that name the weights in a folder of policy files; of anything else, Tribid's own version."""
-    if not isinstance(source, (str, Path)) or not Path(source).is_dir():
-        return __version__
-    weights = sorted(card.weights_sha256 for card in _cards(Path(source)))
-    return hashlib.sha256("".join(weights).encode()).hexdigest()[:12]
-
-
-def _cards(folder: Path) -> list[PolicyCard]:
-    return [read_card(card) for card in sorted(folder.glob("*.json")) if card.name != "lineup.json"]
-
-
 class Releases:
     """All releases and the plan in force. The plan is swapped as a whole: a page sees one or the other."""
 
@@ -153,7 +139,9 @@ class Releases:
         if name == plan.active:
             if mode == "active":
                 return plan
-            raise ValueError(f"release {name!r} is active; allowed is to activate another in its place first")
+            raise ValueError(
+                f"mode is {mode!r}, but release {name!r} is active; allowed is to activate another in its place first"
+            )
         shadow = tuple(other for other in plan.shadow if other != name)
         split = tuple(arm for arm in plan.split if arm[0] != name)
         if mode == "active":
@@ -168,7 +156,7 @@ class Releases:
         """The plan with the previous release active again, and the active one as its previous."""
         plan = self.plan
         if plan.previous is None:
-            raise ValueError(f"release {plan.active!r} replaced none; there is nothing to roll back to")
+            raise ValueError(f"active is {plan.active!r}, which replaced none; allowed is to activate another first")
         back = plan.previous
         return Plan(
             back, plan.active, tuple(other for other in plan.shadow if other != back),

@@ -1,6 +1,5 @@
 """What a request may hold: checks against the scenario, also of what was built in Python and never decoded."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -154,6 +153,6 @@ def _share(name: str, value: Any) -> None:
 
 
 def _is_number(value: Any, least: float, most: float, least_allowed: bool = False) -> bool:
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)) or math.isnan(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         return False
     return bool(least <= value <= most if least_allowed else least < value <= most)

@@ -131,6 +131,36 @@ def test_with_onnx_a_file_lies_beside_each_policy_and_its_answers_are_compared(
     assert load_lineup(done.folder, scenario=TINY)[1] == NAMES
 
 
+def test_an_onnx_file_that_answers_otherwise_leaves_nothing_behind(
+    run: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime")
+    from tribid.agents.export import onnx_model
+
+    other = read_lineup(run(7) / "seed-7" / "policies")[0]["shared"]
+    right = onnx_model.save_onnx
+    monkeypatch.setattr(onnx_model, "save_onnx", lambda file, path: right(other, path))
+    with pytest.raises(ValueError, match=r"policy '.*': \d+ of \d+ answers .* lie over 1e-4 off, at most .*1 in 1,000"):
+        export_policies(tmp_path / "run", tmp_path / "served", onnx=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"run"}
+
+
+@pytest.mark.parametrize(("apart", "is_written"), [(9, True), (10, False)])
+def test_one_answer_in_a_thousand_may_lie_off_and_no_more(
+    run: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, apart: int, is_written: bool
+) -> None:
+    pytest.importorskip("onnxruntime")
+    from tribid.agents.export import parity
+
+    monkeypatch.setattr(parity, "onnx_parity", lambda policy, path: parity.Parity(9_600, 0.25, apart, 0.25))
+    if is_written:
+        assert export_policies(run(0), tmp_path / "served", onnx=True).parity["shared"].apart == apart
+    else:
+        with pytest.raises(ValueError, match=r"10 of 9600 answers .* at most 2\.5e-01"):
+            export_policies(run(0), tmp_path / "served", onnx=True)
+        assert not (tmp_path / "served").exists()
+
+
 def test_without_onnx_installed_the_folder_is_written_and_the_error_names_the_extra(
     run: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

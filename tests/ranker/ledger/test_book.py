@@ -1,5 +1,7 @@
 import random
 
+import pytest
+
 from tribid.ranker.ledger.book import Book, Entry
 from tribid.ranker.ledger.interface import Charge, Hold
 from tribid.ranker.ledger.snapshot import Snapshot, rebuild
@@ -36,6 +38,66 @@ def test_yesterdays_money_goes_back_to_funding_when_it_is_released_today() -> No
         ("release", 9, ANN_HELD, ANN_FREE, 40), ("close", 9, ANN_FREE, FUNDING, 40)
     ]  # fmt: skip
     assert list(book.balance) == [-7, 0, 7, 0, 0, 0]
+
+
+def test_what_is_spent_is_of_the_open_days_budget_in_a_book_that_is_read_again_too() -> None:
+    book = Book(NAMES)
+    entries = book.open_day(0, {"ann": 100, "bob": 100})
+    for page in ([Hold("0.1.0", 0, 40, 5_000)], [Hold("0.2.0", 1, 50, 5_000)]):
+        reserved = book.reserve(page)
+        assert isinstance(reserved, list)
+        entries += reserved
+    entries += book.charge([Charge("a", "click", "0.1.0", 1)])[1]
+    assert book.spent_micros().tolist() == [40, 0]
+    entries += book.open_day(1, {"ann": 7, "bob": 7})
+    entries += book.charge([Charge("b", "click", "0.2.0", 1)])[1]
+    assert book.spent_micros().tolist() == [0, 0] and book.free_micros().tolist() == [7, 7]
+    assert list(rebuild(NAMES, 10_000, None, iter(entries)).spent) == [0, 0]
+
+
+def test_a_hold_that_was_given_back_holds_nothing_again() -> None:
+    book = Book(NAMES)
+    book.open_day(0, {"ann": 100, "bob": 100})
+    page = [Hold("0.1.0", 0, 40, 5_000), Hold("0.1.1", 1, 50, 5_000)]
+    book.reserve(page)
+    while book.expire(5_001) is not None:
+        pass
+    before = book.seq
+    with pytest.raises(ValueError, match=r"holds\[0\] '0\.1\.0' was given back; it cannot hold anything again"):
+        book.reserve(page)
+    assert (book.seq, book.free_micros().tolist()) == (before, [100, 100])
+    assert book.known(["0.1.0", "0.1.2", "0.1.1"]) == ["0.1.0", "0.1.1"]
+
+
+def test_an_id_of_one_event_never_stands_for_another_in_a_book_that_is_read_again_too() -> None:
+    book = Book(NAMES)
+    entries = book.open_day(0, {"ann": 100, "bob": 100})
+    page = book.reserve([Hold("0.1.0", 0, 40, 5_000), Hold("0.1.1", 1, 50, 5_000)])
+    assert isinstance(page, list)
+    entries += page
+    entries += book.charge([Charge("e", "click", "0.1.0", 1)])[1]
+    for read in (book, rebuild(NAMES, 10_000, None, iter(entries))):
+        told, posted = read.charge(
+            [
+                Charge("e", "click", "0.1.0", 1),
+                Charge("e", "click", "0.1.1", 1),
+                Charge("e", "conversion", "0.1.0", 1, 0),
+            ]
+        )
+        assert told == [("duplicate", 0, 0), ("refused", 0, 1), ("refused", 0, 0)] and posted == []
+        assert read.charge([Charge("f", "click", "0.1.1", 1)])[0] == [("accepted", 50, 1)]
+
+
+def test_nothing_is_added_to_a_page_that_was_reserved() -> None:
+    book = Book(NAMES)
+    book.open_day(0, {"ann": 100, "bob": 100})
+    first, second = Hold("0.1.0", 0, 40, 5_000), Hold("0.1.1", 1, 50, 5_000)
+    book.reserve([second])
+    before = book.seq
+    with pytest.raises(ValueError, match=r"holds\[1\] '0\.1\.1' exists, but not all holds of its page do"):
+        book.reserve([first, second])
+    assert (book.seq, book.free_micros().tolist(), list(book.holds)) == (before, [100, 50], ["0.1.1"])
+    assert book.reserve([second, second]) == []
 
 
 def test_what_ended_is_forgotten_in_time_so_that_memory_stays_bounded() -> None:

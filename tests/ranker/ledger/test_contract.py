@@ -41,6 +41,15 @@ def test_postgres_keeps_the_contract(new_database: Callable[[], str]) -> None:
     asyncio.run(check_ledger(make))
 
 
+def test_a_timed_ledger_keeps_the_contract_of_the_one_that_it_times() -> None:
+    from tribid.ranker.service.observed import TimedLedger, ledger_seconds
+
+    async def make(names: Sequence[str]) -> Ledger:
+        return TimedLedger(MemoryLedger(names), ledger_seconds())
+
+    asyncio.run(check_ledger(make))
+
+
 class Forgetful(MemoryLedger):
     """Counts an event as often as it comes."""
 
@@ -65,7 +74,33 @@ class Rounding(MemoryLedger):
         return super().spent_micros().astype("float64")
 
 
-@pytest.mark.parametrize("broken", [Forgetful, Generous, Rounding])
+class Swallowing(MemoryLedger):
+    """Takes an id that was used for another event for that event."""
+
+    async def charge(self, charges: Any) -> list[Charged]:
+        told = await super().charge(charges)
+        return [one._replace(status="duplicate") if one.status == "refused" else one for one in told]
+
+
+class Timeless(MemoryLedger):
+    """Does not know its day."""
+
+    @property
+    def day(self) -> int:
+        return 0
+
+
+class Plain(MemoryLedger):
+    """Does not say which errors are of pages that were reserved before."""
+
+    async def reserve(self, holds: Any) -> Any:
+        try:
+            return await super().reserve(holds)
+        except ValueError as error:
+            raise ValueError(str(error)) from None
+
+
+@pytest.mark.parametrize("broken", [Forgetful, Generous, Rounding, Swallowing, Timeless, Plain])
 def test_the_checker_finds_a_broken_ledger(broken: type[MemoryLedger]) -> None:
     async def make(names: Sequence[str]) -> Ledger:
         return broken(names)

@@ -18,10 +18,14 @@ from tribid.ranker.ledger.postgres import PostgresLedger
 from tribid.ranker.ledger.sqlite import SqliteLedger
 
 NAMES = ("ann", "bob", "cy")
-IDS = st.integers(0, 15).map(lambda number: f"0.{number // 4}.{number % 4}")
+IDS = st.integers(0, 23).map(lambda number: f"0.{number // 4}.{number % 4}")
 MICROS = st.integers(0, 40)
 KINDS = ("impression", "click", "conversion")
-PAGES = st.lists(st.tuples(IDS, st.integers(0, 2), MICROS), min_size=1, max_size=4, unique_by=lambda slot: slot[0])
+MIXED = st.lists(st.tuples(IDS, st.integers(0, 2), MICROS), min_size=1, max_size=4, unique_by=lambda slot: slot[0])
+WHOLE = st.tuples(st.integers(0, 5), st.lists(st.tuples(st.integers(0, 2), MICROS), min_size=1, max_size=4)).map(
+    lambda page: [(f"0.{page[0]}.{slot}", ad, micros) for slot, (ad, micros) in enumerate(page[1])]
+)
+PAGES = WHOLE | MIXED
 CHARGES = st.lists(
     st.tuples(st.integers(0, 30), st.sampled_from(KINDS), IDS, st.integers(-60, 5), st.sampled_from([None, 0, 3])),
     min_size=1, max_size=4,
@@ -35,7 +39,7 @@ class Model:
         self.day = -1
         self.free, self.spent, self.funded, self.paid = [0] * 3, [0] * 3, [0] * 3, [0] * 3
         self.holds: dict[str, dict[str, Any]] = {}
-        self.events: set[str] = set()
+        self.events: dict[str, tuple[str, str]] = {}
 
     def open_day(self, day: int, budgets: list[int]) -> None:
         if day > self.day:
@@ -67,13 +71,15 @@ class Model:
     def charge(self, event: str, kind: str, name: str, time_ms: int, amount: int | None) -> tuple[str, int, int]:
         hold = self.holds.get(name)
         ad = -1 if hold is None else hold["ad"]
+        if self.events.get(event, (name, kind)) != (name, kind):
+            return ("refused", 0, ad)
         if event in self.events or (hold is not None and kind in hold["kinds"]):
             return ("duplicate", 0, ad)
         if hold is None:
             return ("unknown", 0, -1)
         if hold["end"] == "given back" or time_ms > hold["until"]:
             return ("expired", 0, ad)
-        self.events.add(event)
+        self.events[event] = (name, kind)
         hold["kinds"].add(kind)
         if amount == 0:
             return ("accepted", 0, ad)
@@ -162,6 +168,10 @@ class LedgerMachine(RuleBasedStateMachine):
             if amount is None or name not in self.model.holds or amount <= self.model.holds[name]["amount"]
         ]
         assert self.runner.run(self.ledger.charge(asked)) == [self.model.charge(*charge) for charge in asked]
+
+    @rule(names=st.lists(IDS, max_size=5))
+    def known(self, names: list[str]) -> None:
+        assert self.runner.run(self.ledger.known(names)) == [name for name in names if name in self.model.holds]
 
     @rule(names=st.lists(IDS, max_size=5))
     def release(self, names: list[str]) -> None:

@@ -8,6 +8,9 @@ from typing import Any
 import psycopg
 import pytest
 
+from tribid.envs.scenario import load_scenario
+from tribid.envs.world import build_world
+from tribid.ranker import Conflict, LiveRanker, Request
 from tribid.ranker.ledger.errors import LedgerUnavailableError
 from tribid.ranker.ledger.interface import Charge, Hold, Refused
 from tribid.ranker.ledger.journal import check_journal
@@ -44,6 +47,37 @@ def _cut(dsn: str, ledger: PostgresLedger) -> None:
     assert connection is not None
     with psycopg.connect(dsn, autocommit=True) as other:
         other.execute("SELECT pg_terminate_backend(%s, 10000)", (connection.info.backend_pid,))
+
+
+def test_a_page_of_one_server_is_a_conflict_at_another_that_would_leave_it_empty(
+    new_database: Callable[[], str],
+) -> None:
+    async def check() -> None:
+        dsn = new_database()
+        scenario, asked = load_scenario("tiny"), Request(request=0, user=0)
+        names = build_world(scenario).advertisers.names
+
+        async def server() -> tuple[LiveRanker, PostgresLedger]:
+            ledger = await PostgresLedger.open(dsn, names)
+            return await LiveRanker.open(scenario, {"it": "truthful"}, ledger=ledger), ledger
+
+        one, books = await server()
+        other, _ = await server()
+        page = await one.rank(asked)
+        assert len(page.slots) == 2
+        free = books.free_micros().tolist()
+        assert await books.reserve([Hold(f"0.9.{ad}", ad, left, UNTIL * 9) for ad, left in enumerate(free)]) is None
+        third, _ = await server()
+        assert await other.rank(asked) == page  # it last saw full budgets: the page comes to the same holds
+        with pytest.raises(Conflict, match=r"page 0\.0 was answered before, and otherwise: it held money as 0\.0\.0"):
+            await third.rank(asked)
+        assert (await third.rank(Request(request=1, user=0))).slots == ()
+        assert third.state().decided == 1
+        for ranker in (one, other, third):
+            await ranker.close()
+        assert check_journal(dsn).problems == ()
+
+    _run(check())
 
 
 def test_two_processes_of_many_tasks_never_overspend_a_nearly_empty_budget(new_database: Callable[[], str]) -> None:
@@ -113,6 +147,31 @@ def test_one_event_at_two_servers_is_charged_once(new_database: Callable[[], str
     _run(story())
 
 
+def test_one_id_for_two_advertisers_events_at_two_servers_is_charged_to_one_and_refused_for_the_other(
+    new_database: Callable[[], str],
+) -> None:
+    dsn = new_database()
+
+    async def story() -> None:
+        one, other = await _pair(dsn)
+        for page in range(10):
+            await one.reserve([Hold(f"0.{page}.0", 0, 2, UNTIL), Hold(f"0.{page}.1", 1, 2, UNTIL)])
+            told = await asyncio.gather(
+                one.charge([Charge(f"e{page}", "click", f"0.{page}.0", 1)]),
+                other.charge([Charge(f"e{page}", "click", f"0.{page}.1", 1)]),
+            )
+            assert sorted(charged.status for (charged,) in told) == ["accepted", "refused"]
+            again = await one.charge([Charge(f"e{page}", "impression", f"0.{page}.{n}", 1, 0) for n in range(2)])
+            assert [charged.status for charged in again] == ["refused", "refused"]
+            seen = Charge(f"i{page}", "impression", f"0.{page}.0", 1, 0)
+            await one.charge([seen])
+            told = await other.charge([seen, seen._replace(kind="conversion")])
+            assert [charged.status for charged in told] == ["duplicate", "refused"]
+        await _close(dsn, one, other)
+
+    _run(story())
+
+
 def test_pages_that_want_the_same_advertisers_in_any_order_do_not_wait_for_each_other(
     new_database: Callable[[], str],
 ) -> None:
@@ -146,7 +205,7 @@ def test_one_new_id_at_two_servers_is_one_hold_or_an_error(new_database: Callabl
                 one.reserve([Hold(f"0.{page}.1", 1, 1, UNTIL)]), other.reserve([Hold(f"0.{page}.1", 2, 1, UNTIL)]),
                 return_exceptions=True,
             )  # fmt: skip
-            assert sorted(type(outcome).__name__ for outcome in unlike) == ["NoneType", "ValueError"]
+            assert sorted(type(outcome).__name__ for outcome in unlike) == ["HoldExistsError", "NoneType"]
         await one.expire(1)
         assert one.free_micros()[0] == 90
         assert int(one.free_micros()[1:].sum()) == 190
@@ -245,7 +304,7 @@ def test_other_advertisers_versions_and_names_of_schemas_are_refused(new_databas
         with pytest.raises(ValueError, match="small letters"):
             await PostgresLedger.open(dsn, NAMES, schema="x; DROP TABLE users")
         with psycopg.connect(dsn, autocommit=True) as connection:
-            connection.execute("UPDATE tribid_ledger.ledger SET version = 2")
+            connection.execute("UPDATE tribid_ledger.ledger SET version = 1")
         with pytest.raises(ValueError, match="version"):
             await PostgresLedger.open(dsn, NAMES)
 

@@ -1,15 +1,17 @@
 """The same bid request is answered once; pages' numbers that meet are told apart; and what is over is forgotten."""
 
 import asyncio
+import gc
 import hashlib
 import json
+import tracemalloc
 
 import pytest
 
 from tests.ranker.openrtb.house import HOLD_MS, ask, imp, in_house, read
 from tribid.ranker.live import Conflict
 from tribid.ranker.openrtb import answers
-from tribid.ranker.openrtb.answers import AnswerBook, Reply, content_key
+from tribid.ranker.openrtb.answers import AnswerBook, NoBid, Reply, content_key
 
 
 def _book(now, **settings):
@@ -41,7 +43,7 @@ def test_numbers_that_are_taken_are_passed_over(monkeypatch):
     async def run():
         book, found = _book([0]), []
         for name in (b"a", b"b", b"c"):
-            found.append((await book.open(name, _answer).reply).content)
+            found.append((await book.open(name, _answer).answer()).content)
         assert len(set(found)) == 3
 
     asyncio.run(run())
@@ -51,7 +53,7 @@ def test_what_is_over_is_forgotten_after_twice_its_time():
     async def run():
         now = [0]
         book = _book(now)
-        await book.open(b"a", _answer).reply
+        await book.open(b"a", _answer).answer()
         now[0] = 1_000
         assert book.is_over(book.of(b"a"))
         now[0] = 2_000
@@ -65,7 +67,7 @@ def test_the_same_request_much_later_is_another_page():
         now = [0]
         book, found = _book(now), set()
         for _ in range(5):
-            found.add((await book.open(b"a", _answer).reply).content)
+            found.add((await book.open(b"a", _answer).answer()).content)
             now[0] += 2_000
             assert book.of(b"a") is None
         assert len(found) == 5
@@ -75,21 +77,64 @@ def test_the_same_request_much_later_is_another_page():
 
 def test_two_processes_give_the_same_request_the_same_number_at_the_same_time():
     async def run():
-        one, other = [await _book([500]).open(b"a", _answer).reply for _ in range(2)]
+        one, other = [await _book([500]).open(b"a", _answer).answer() for _ in range(2)]
         assert one == other
 
     asyncio.run(run())
 
 
-def test_a_book_keeps_no_more_answers_than_it_may():
+def test_a_book_keeps_no_more_bytes_of_answers_than_it_may():
+    async def long(numbers):
+        return Reply(200, str(next(numbers)).encode().ljust(9_000))
+
     async def run():
-        book = _book([0], most=3)
+        book = _book([0], most_bytes=32_000)
         for n in range(10):
-            await book.open(bytes([n]), _answer).reply
+            await book.open(bytes([n]), long).answer()
             book.of(b"")
-        assert len(book) == 3 and len(book._taken) == 3
+        assert len(book) == len(book._taken) == 3 and 0 < book._bytes <= 32_000
+        assert book.of(bytes([9])) is not None and book.of(bytes([0])) is None
+        for n in range(10, 60):
+            await book.open(bytes([n]), _answer).answer()
+            book.of(b"")
+        assert 20 < len(book) == len(book._taken) <= 50 and book._bytes <= 32_000
 
     asyncio.run(run())
+
+
+def test_an_entry_takes_no_more_memory_than_is_reckoned():
+    async def decline(numbers):
+        next(numbers)
+        return NoBid("no advertiser bids")
+
+    async def run():
+        book = _book([0])
+        await asyncio.gather(*(book.open(n.to_bytes(16, "big"), decline).answer() for n in range(8)))
+        gc.collect()
+        tracemalloc.start()
+        for n in range(8, 4_008):
+            await book.open(n.to_bytes(16, "big"), decline).answer()
+        gc.collect()
+        taken = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        assert taken < 4_000 * answers._ENTRY_BYTES
+        assert all(entry.made == NoBid("no advertiser bids") for entry in book._entries.values())
+
+    asyncio.run(run())
+
+
+def test_a_no_bid_is_told_again_without_its_body_being_kept():
+    async def use(house):
+        blocked = ask("a", badv=[f"adv-0{n}.example" for n in range(5)])
+        whys = [await house.why(blocked) for _ in range(2)]
+        assert whys == ["every advertiser is blocked"] * 2 and not house.front.ranked
+        dear, before = ask("b", imp(bidfloor=1e8)), house.free
+        whys = [await house.why(dear) for _ in range(2)]
+        assert whys == ["no ad reaches an imp's floor or fits it"] * 2 and len(house.front.ranked) == 1
+        assert house.free == before and house.bidder.counts["no_bid.other"] == 4
+        assert all(isinstance(entry.made, NoBid) for entry in house.bidder._book._entries.values())
+
+    in_house(use)
 
 
 def test_an_answer_that_fails_is_forgotten_and_can_be_asked_again():
@@ -100,9 +145,9 @@ def test_an_answer_that_fails_is_forgotten_and_can_be_asked_again():
     async def run():
         book = _book([0])
         with pytest.raises(RuntimeError, match="broken"):
-            await book.open(b"a", fail).reply
+            await book.open(b"a", fail).answer()
         assert book.of(b"a") is None and not book._taken
-        assert (await book.open(b"a", _answer).reply).status == 200
+        assert (await book.open(b"a", _answer).answer()).status == 200
 
     asyncio.run(run())
 

@@ -85,6 +85,7 @@ def test_yaml_builds_no_objects(tmp_path):
         ({"hold_ms": 5}, "hold_ms is 5"),
         ({"max_body_bytes": 1}, "max_body_bytes is 1"),
         ({"user_key": b"x" * 65}, "user_key"),
+        ({"secret": b"x" * 15}, "the secret has 15 bytes; allowed are 16 or more"),
     ],
 )
 def test_wrong_settings_are_refused(settings, told):
@@ -115,6 +116,9 @@ def test_the_routes_describe_themselves():
         assert schema["properties"]["imp"]["items"]["properties"]["bidfloor"]["minimum"] == 0
         assert {"200", "204", "400", "415"} <= set(auction["responses"])
         assert "$ref" not in str(schema)
+        response = auction["responses"]["200"]["content"]["application/json"]["schema"]
+        price = response["properties"]["seatbid"]["items"]["properties"]["bid"]["items"]["properties"]["price"]
+        assert price == {"type": "number"}
         assert set(document["paths"]["/openrtb2/win"]) == {"get", "post"}
 
     in_house(use)

@@ -2,12 +2,16 @@
 
 import asyncio
 import base64
+import gc
+import tracemalloc
 
 import pytest
 
 from tests.ranker.openrtb.house import HOLD_MS, ask, config_of, imp, in_house
 from tribid.envs.scenario import load_scenario
 from tribid.ranker.openrtb.exchange import fill_in
+from tribid.ranker.openrtb.notices import Notices
+from tribid.ranker.openrtb.tickets import Ticket
 
 BY_IMPRESSION = load_scenario("tiny").with_changes(rules__charge="impression", rules__ocpc__strategy="off")
 CASES = pytest.mark.parametrize("scenario", ["tiny", BY_IMPRESSION], ids=["clicks", "impressions"])
@@ -332,3 +336,44 @@ def test_two_imps_are_settled_apart():
         assert before - house.free == house.spent == await _price(house)
 
     in_house(use, BY_IMPRESSION)
+
+
+def test_without_a_public_url_notices_lead_to_where_the_bid_request_came_in():
+    async def use(house):
+        house.client.base_url = "http://[::1]:4711"
+        bid = await _bid(house)
+        assert bid.burl.startswith("http://[::1]:4711/openrtb2/billing?t=")
+        assert (await house.bidder.reply(b'{"id": "b", "imp": [{"id": "1", "banner": {}}]}')).content.count(
+            b"http://127.0.0.1:8080/openrtb2/"
+        ) == 4
+
+    async def public(house):
+        assert (await _bid(house)).burl.startswith("https://bidder.example/openrtb2/billing?t=")
+
+    in_house(use)
+    in_house(public, config=config_of(public_url="https://bidder.example/"))
+
+
+def test_what_is_remembered_of_slots_is_bounded_in_bytes_and_fits_what_is_reckoned():
+    def ticket(number, bid=0, bids=3):
+        return Ticket(
+            decision=f"0.{number}", slot=0, bid=bid, bids=bids, ad=0, price="1", currency="USD", auction="a",
+            expires_ms=10**9,
+        )  # fmt: skip
+
+    async def run():
+        kept = Notices(None, lambda: 0, most_bytes=64_000)
+        await kept.win(ticket(-1), "")
+        gc.collect()
+        tracemalloc.start()
+        for number in range(2_000):
+            for bid in (0, 2, 0):
+                assert (await kept.win(ticket(number, bid), "")).status == 204
+        gc.collect()
+        taken = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        assert kept.counts["win"] == 4_001
+        assert 100 < len(kept._told) <= 126 and kept._bytes <= 64_000 + 600
+        assert taken < 80_000
+
+    asyncio.run(run())

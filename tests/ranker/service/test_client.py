@@ -44,7 +44,7 @@ def test_many_calls_of_the_async_client_are_under_way_at_once(server: Any) -> No
             assert (await client.events([event]))[0].status == "accepted"
             assert (await client.activate("truthful", mode="shadow")).shadow == ("truthful",)
             assert (await client.policies()).active == "pid"
-            with pytest.raises(RankerError, match="422: release 'pid' replaced none"):
+            with pytest.raises(RankerError, match="422: active is 'pid', which replaced none"):
                 await client.rollback()
             assert await client.health() == "ready"
 
@@ -93,6 +93,30 @@ def test_what_would_do_more_when_repeated_is_sent_once(call: Callable[[Client], 
     with pytest.raises(httpx.ReadError):
         call(Client(transport=httpx.MockTransport(failing)))
     assert failing.calls == 1
+
+
+def test_between_two_tries_pass_50_to_200_ms(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+
+    monkeypatch.setattr("tribid.ranker.client.time.sleep", waited.append)
+    monkeypatch.setattr("tribid.ranker.client.asyncio.sleep", sleep)
+    for times in range(20):
+        Client(transport=httpx.MockTransport(Failing(2))).policies()
+        with pytest.raises(httpx.ReadError):
+            Client(transport=httpx.MockTransport(Failing(1)), retries=0).policies()
+        assert len(waited) == 2 * times + 2
+    assert all(0.05 <= seconds <= 0.2 for seconds in waited) and len(set(waited)) > 10
+    waited.clear()
+
+    async def run() -> None:
+        async with AsyncClient(transport=httpx.MockTransport(Failing(2))) as client:
+            assert (await client.policies()).active == "a"
+
+    asyncio.run(run())
+    assert len(waited) == 2 and all(0.05 <= seconds <= 0.2 for seconds in waited)
 
 
 def test_a_time_out_is_not_repeated() -> None:

@@ -153,6 +153,50 @@ def test_an_endless_body_is_413_and_closed(server: Any, connect: Connect, framin
         assert 'status="413"' in httpx.get(f"{running.address}/metrics").text
 
 
+GET = b" HTTP/1.1\r\nhost: 127.0.0.1\r\n"
+ENDLESS = {
+    "a GET with a body of a gigabyte": (b"GET /v1/policies" + GET + b"content-length: 1000000000\r\n\r\n", 200),
+    "a probe with a body in chunks": (b"GET /healthz" + GET + b"transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n", 200),
+    "an address that nobody knows": (b"GET /nowhere" + GET + b"content-length: 5\r\n\r\n", 404),
+    "another method": (b"PUT /v1/rank" + GET + b"content-length: 5\r\n\r\nhell", 405),
+    "another kind of content": (b"POST /v1/rank" + GET + b"content-type: text/plain\r\ncontent-length: 9\r\n\r\n", 415),
+}
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+def test_an_answer_before_the_body_has_come_is_the_connections_last(server: Any, connect: Connect, kind: str) -> None:
+    content, status = ENDLESS[kind]
+    with server(header_timeout_s=30.0, keep_alive_s=30.0) as running:
+        asker = connect(running)
+        asker.sendall(content)
+        began = time.monotonic()
+        answer = all_of(asker)
+        assert status_of(answer) == status and answer.count(b"connection: close\r\n") == 1
+        assert answer.partition(b"\r\n\r\n")[2].startswith((b"{", b"<"))
+        assert until(lambda: not running.server.server_state.connections)
+        assert time.monotonic() - began < PATIENCE_S / 2  # it was closed, not timed out
+
+
+def test_one_client_of_too_many_requests_cannot_keep_its_connection_open_by_a_body(
+    server: Any, connect: Connect
+) -> None:
+    with server(rate_per_s=0.001, burst=1) as running:
+        assert rank(running, 1).status_code == 200
+        again = connect(running)
+        again.sendall(SIZED % 10**6)
+        answer = all_of(again)
+        assert status_of(answer) == 429 and b"connection: close\r\n" in answer
+
+
+def test_an_answer_to_all_of_a_request_leaves_the_connection_open(server: Any, connect: Connect) -> None:
+    with server() as running:
+        asker = connect(running)
+        for _ in range(2):
+            asker.sendall(b"PUT /v1/rank" + GET + b"content-length: 5\r\n\r\nhello")
+            answer = asker.recv(10_000)
+            assert status_of(answer) == 405 and b"connection: close" not in answer
+
+
 def test_who_asks_before_sending_is_told_at_once_that_it_is_too_much(server: Any, connect: Connect) -> None:
     with server(max_body_bytes=10_000) as running:
         polite = connect(running)

@@ -7,6 +7,8 @@ import httpx
 import msgspec
 import pytest
 
+from tribid.ranker.ledger.interface import Hold
+from tribid.ranker.ledger.memory import MemoryLedger
 from tribid.ranker.live import LiveRanker
 from tribid.ranker.messages import Decision, Event, Request
 from tribid.ranker.releases import Policies
@@ -73,6 +75,17 @@ def test_stages_are_sampled_for_the_metrics_without_changing_the_answer(ranker: 
     asyncio.run(run())
 
 
+def test_a_sampled_page_is_answered_again_like_any_other(ranker: Any) -> None:
+    async def run() -> None:
+        async with ranker(Settings(stage_sample=2)) as http:
+            for number in (1, 2, 3, 4):  # every other one is sampled
+                first = await http.post("/v1/rank", json={"request": number, "user": 3})
+                again = await http.post("/v1/rank?explain=true", json={"request": number, "user": 3})
+                assert first.content == again.content
+
+    asyncio.run(run())
+
+
 def test_events_are_counted_once_and_a_click_pays_the_price_of_its_slot(ranker: Any) -> None:
     async def run() -> None:
         async with ranker() as http:
@@ -118,7 +131,7 @@ def test_policies_are_activated_and_rolled_back(ranker: Any) -> None:
         ("/v1/policies/pid:activate", {"percent": 101}, (422, "$.percent", "Expected `float` <= 100.0")),
         ("/v1/policies/truthful:activate", {"mode": "split"}, (422, "percent", "percent is None; allowed is a share")),
         ("/v1/policies:rollback", {"to": "pid"}, (422, "$", "allowed is an empty body or {}")),
-        ("/v1/policies:rollback", {}, (422, "", "release 'pid' replaced none")),
+        ("/v1/policies:rollback", {}, (422, "active", "active is 'pid', which replaced none")),
     ],
 )
 def test_an_activation_that_cannot_be_says_what_can(
@@ -269,6 +282,67 @@ def test_an_opening_that_fails_is_told_by_readyz_and_kept_for_the_server() -> No
             assert ready.status_code == 503 and "log" in ready.json()["status"] and "damaged" not in ready.text
         assert str(app.serving.failure) == "the ledger is damaged"
         await app.serving.stop()
+
+    asyncio.run(run())
+
+
+def test_a_ledger_that_fails_makes_the_service_unready_until_it_works_again() -> None:
+    class Failing(MemoryLedger):
+        is_failing = True
+
+        async def expire(self, now_ms: int) -> int:
+            if self.is_failing:
+                raise OSError("the disk /secret is gone")
+            return await super().expire(now_ms)
+
+    async def run() -> None:
+        ledger = Failing([f"adv_0{ad}" for ad in range(5)])
+
+        async def opener() -> LiveRanker:
+            return await LiveRanker.open("tiny", {"pid": "pid"}, ledger=ledger)
+
+        app: Any = make_app(opener, settings=Settings())
+        await app.serving.start()
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
+            while "fails" not in (ready := await http.get("/readyz")).text:
+                await asyncio.sleep(0.01)
+            assert ready.status_code == 503 and "secret" not in ready.text
+            assert (await http.get("/healthz")).status_code == 200
+            ledger.is_failing = False
+            while (await http.get("/readyz")).status_code != 200:
+                await asyncio.sleep(0.01)
+        await app.serving.stop()
+
+    asyncio.run(run())
+
+
+def test_decisions_that_the_log_failed_to_take_are_in_the_metrics(ranker: Any) -> None:
+    def full(decided: Any) -> None:
+        raise OSError("no space left")
+
+    async def run() -> None:
+        async with ranker(log=full) as http:
+            assert "tribid_unlogged_decisions_total 0.0" in (await http.get("/metrics")).text
+            assert (await http.post("/v1/rank", json=PAGE)).status_code == 200
+            assert "tribid_unlogged_decisions_total 1.0" in (await http.get("/metrics")).text
+
+    asyncio.run(run())
+
+
+def test_a_page_that_was_answered_before_a_restart_and_would_be_empty_now_is_409() -> None:
+    async def run() -> None:
+        names = [f"adv_0{ad}" for ad in range(5)]
+        ledger = MemoryLedger(names)
+        first = await LiveRanker.open("tiny", {"pid": "pid"}, ledger=ledger)
+        assert (await first.rank(Request(request=1, user=3))).slots
+        left = ledger.free_micros().tolist()
+        await ledger.reserve([Hold(f"0.9.{ad}", ad, micros, 10**15) for ad, micros in enumerate(left)])
+        again = await LiveRanker.open("tiny", {"pid": "pid"}, ledger=ledger)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(make_app(again)), base_url="http://test") as http:
+            status, _, message = error_of(await http.post("/v1/rank", json=PAGE))
+            assert status == 409 and "page 0.1 was answered before, and otherwise" in message
+            anew = await http.post("/v1/rank", json=PAGE | {"request": 2})
+            assert (anew.status_code, anew.json()["slots"]) == (200, [])
 
     asyncio.run(run())
 

@@ -34,7 +34,7 @@ HOSTILE = {
     "a boolean for a number": (page(user=True), 422, "$.user", "got `bool`"),
     "half a user": (page(user=3.5), 422, "$.user", ""),
     "a negative request": (page(request=-1), 422, "$.request", "Expected `int` >= 0"),
-    "an unknown field": (page(budget=3), 422, "$", "unknown field `budget`"),
+    "an unknown field": (page(budget=3), 422, "$.budget", "unknown field `budget`"),
     "an unknown state": (page(state="asleep"), 422, "$.state", "Invalid enum value 'asleep'"),
     "an unknown user": (page(user=50), 422, "$.user", "$.user is 50; allowed is 0 to 49"),
     "an unknown tick": (page(tick=8), 422, "$.tick", "$.tick is 8; allowed is 0 to 7"),
@@ -54,7 +54,7 @@ HOSTILE = {
     "an unknown visit event": (page(events=[{"kind": "steal"}]), 422, "$.events[0].kind", "steal"),
     "an empty batch": (b'{"requests": []}', 422, "$.requests", "length >= 1"),
     "a batch of a number": (b'{"requests": 3}', 422, "$.requests", "Expected `array`"),
-    "a batch with more": (b'{"requests": [{"request": 1}], "more": 1}', 422, "$", "unknown field `more`"),
+    "a batch with more": (b'{"requests": [{"request": 1}], "more": 1}', 422, "$.more", "unknown field `more`"),
     "one bad of a batch": (
         b'{"requests": [{"request": 1, "user": 3}, {"request": 2, "user": 77}]}', 422, "$.requests[1].user", "77",
     ),

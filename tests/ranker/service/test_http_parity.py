@@ -14,7 +14,7 @@ from tribid.envs.action import to_multiplier
 from tribid.envs.observation import observe
 from tribid.envs.scenario import Scenario, load_scenario
 from tribid.ranker.client import AsyncClient
-from tribid.ranker.lineups import lineup_of
+from tribid.ranker.lineups import loaded_lineup
 from tribid.ranker.live import LiveRanker
 from tribid.ranker.service.app import make_app
 
@@ -26,7 +26,7 @@ async def opened(scenario: Scenario) -> LiveRanker:
 async def check_day(scenario: Scenario, client: AsyncClient, live: LiveRanker, batch: int) -> int:
     """Play a day in the market and send its requests to a server; how many were compared, all alike."""
     state = market.reset(scenario, SEED)
-    lineup: Lineup = lineup_of(scenario, "pid", "truthful", live.names)
+    lineup: Lineup = loaded_lineup(scenario, "pid", "truthful", live.names).lineup
     carried: dict[str, Any] = {}
     compared = 0
     while not state.done:

@@ -13,6 +13,10 @@ if TYPE_CHECKING:  # needs onnx, which a folder without ONNX files does not
     from tribid.agents.export.parity import Parity
 
 
+_APART_IN = 1_000
+"""Of so many answers of an ONNX file one may lie over 1e-4 off: at a step of a policy's arithmetic rounding decides."""
+
+
 class Exported(NamedTuple):
     """What was written: cards by policy, who drives which advertiser, and how far each ONNX file's answers lie off.
 
@@ -31,7 +35,8 @@ def export_policies(source: str | Path, out: str | Path, *, seed: int | None = N
     ``source`` is what ``tribid train`` wrote (then ``seed`` says which, where it has several), one seed's folder, or a
     folder with ``lineup.json``. Everything is loaded with all checks, written anew with probes of this version, and loaded
     again before it appears. With ``onnx`` there is a file NAME.onnx beside each policy. ``ValueError`` where there is
-    nothing to export, where ``out`` holds something already, or for a kind of network that cannot be written as ONNX.
+    nothing to export, where ``out`` holds something already, for a kind of network that cannot be written as ONNX, or where
+    an ONNX file's answers are not the policy's (more than 1 in 1,000 lies over 1e-4 off).
     """
     home = Path(out)
     if home.is_file() or (home.is_dir() and any(home.iterdir())):
@@ -89,9 +94,14 @@ def _write_onnx(folder: Path, stems: dict[str, str]) -> "dict[str, Parity]":
         save_onnx(file, path)
         check_onnx(path)
         try:
-            parity[name] = onnx_parity(file.policy, path)
+            found = parity[name] = onnx_parity(file.policy, path)
         except ImportError:
             continue
+        if found.apart * _APART_IN > found.answers:
+            raise ValueError(
+                f"policy {name!r}: {found.apart} of {found.answers} answers of its ONNX file lie over 1e-4 off, at most "
+                f"{found.action:.1e}; allowed is 1 in {_APART_IN:,}, so nothing was written"
+            )
     return parity
 
 

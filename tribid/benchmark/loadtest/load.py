@@ -10,7 +10,7 @@ from tribid.ranker.messages import MAX_BATCH
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """Open-loop load on the ranker at ``url`` (``http://127.0.0.1:8000``).
+    """Open-loop load on the ranker at ``url`` (``http://127.0.0.1:8080``).
 
     ``rate`` POSTs a second are due for ``warmup`` seconds, which are not counted, and then for ``seconds``; each asks for
     ``batch`` pages. At most ``connections`` are open at once. ``timeout_s`` is when an answer is given up. ``clicks`` is
@@ -32,7 +32,7 @@ class Load:
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"URL is {self.url!r}; allowed is one such as http://127.0.0.1:8000")
+            raise ValueError(f"URL is {self.url!r}; allowed is one such as http://127.0.0.1:8080")
         if self.arrivals not in ARRIVALS:
             raise ValueError(f"arrivals is {self.arrivals!r}; choose {' or '.join(ARRIVALS)}")
         for name, low, high in (

@@ -4,7 +4,6 @@ Nothing here touches pyplot or the caller's matplotlib settings.
 """
 
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -15,14 +14,9 @@ from numpy.typing import NDArray
 
 from tribid.benchmark.loadtest.generator import Loaded
 from tribid.benchmark.loadtest.samples import Samples
-from tribid.files import replacing
+from tribid.benchmark.plots import STYLE, save
 
 _BLUE, _ORANGE, _GREY = "#0072b2", "#d55e00", "#667182"
-_STYLE: Any = {
-    "svg.fonttype": "none", "svg.hashsalt": "tribid", "font.family": ["DejaVu Sans"], "font.size": 9.0,
-    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#d8dde4",
-    "grid.linewidth": 0.7, "axes.axisbelow": True, "figure.facecolor": "white", "savefig.facecolor": "white",
-}  # fmt: skip
 _NINES = (0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999)
 _WINDOWS = 120
 """Parts of the time axis, each with its median, its 99th percentile and its worst."""
@@ -35,14 +29,13 @@ def load_plot(loaded: Loaded, path: Path) -> None:
     if not len(loaded.samples.due):
         raise ValueError("the load had no request to plot; allowed is one at least")
     load = loaded.load
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         canvas = Canvas(figsize=(8.0, 6.5), layout="constrained")
         upper, lower = canvas.subplots(2, 1)
         _curve(upper, loaded.samples)
         _over_time(lower, loaded.samples, load.warmup)
         upper.set_title(f"{load.rate:g} requests a second, {load.arrivals} arrivals, {load.seconds:g} s")
-        with replacing(path) as temporary:
-            canvas.savefig(temporary, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=150)
+        save(canvas, path)
 
 
 def _curve(axes: Axes, samples: Samples) -> None:

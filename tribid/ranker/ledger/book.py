@@ -12,6 +12,7 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tribid.ranker.ledger.errors import HoldExistsError
 from tribid.ranker.ledger.interface import Charge, Charged, Hold, Refused
 from tribid.ranker.ledger.timetable import Timetable
 from tribid.ranker.ledger.values import (
@@ -91,7 +92,7 @@ class Book:
         self.balance = array("q", bytes(8 * (2 + 2 * len(self.names))))  # refuses by itself what 64 bits do not hold
         self.spent = array("q", bytes(8 * len(self.names)))
         self.holds: dict[str, Held] = {}
-        self.events: dict[str, str] = {}  # event id -> hold id
+        self.events: dict[str, tuple[str, str]] = {}  # event id -> its hold's id, its kind
         self._due = Timetable()
         self._old = Timetable()
         self._free = np.frombuffer(self.balance, dtype=np.int64)[2::2]
@@ -138,10 +139,10 @@ class Book:
                 asked[checked.ad] = asked.get(checked.ad, 0) + checked.amount_micros
                 continue
             if not isinstance(known, Hold) and known[5] & RELEASED:
-                raise ValueError(f"holds[{number}] {checked.id!r} was given back; it cannot hold anything again")
+                raise HoldExistsError(f"holds[{number}] {checked.id!r} was given back; it cannot hold anything again")
             ad, amount = (known.ad, known.amount_micros) if isinstance(known, Hold) else known[:2]
             if (ad, amount) != (checked.ad, checked.amount_micros):
-                raise ValueError(
+                raise HoldExistsError(
                     f"holds[{number}] {checked.id!r} holds {amount} micros of {self.names[ad]!r} already; "
                     f"it cannot hold {checked.amount_micros} of {self.names[checked.ad]!r}"
                 )
@@ -233,22 +234,25 @@ class Book:
             event, kind = entry.event or "", entry.event_kind or ""
             flags |= FLAG_OF[kind] | (SETTLED if entry.kind == "settle" else 0)
             events = (*events, event)
-            self.events[event] = name
+            self.events[event] = (name, kind)
         self.holds[name] = (ad, amount, left - entry.amount_micros, until, day, flags, events, since)
 
     def _check_all_new(self, holds: Sequence[Hold]) -> None:
-        """``ValueError`` where some holds of a page exist and others do not: it was reserved before, and otherwise."""
+        """``HoldExistsError`` where some holds of a page exist and others do not: it was reserved before, and otherwise."""
         for number, hold in enumerate(holds):
             if hold.id in self.holds:
-                raise ValueError(
+                raise HoldExistsError(
                     f"holds[{number}] {hold.id!r} exists, but not all holds of its page do; nothing is added to it"
                 )
 
     def _charge(self, charge: Charge, entries: list[Entry]) -> Charged:
         held = self.holds.get(charge.hold)
-        if charge.event in self.events or held is None:
-            status: Literal["duplicate", "unknown"] = "duplicate" if charge.event in self.events else "unknown"
-            return Charged(status, 0, -1 if held is None else held[0])
+        known = self.events.get(charge.event)
+        if known is not None:
+            is_same = known == (charge.hold, charge.kind)
+            return Charged("duplicate" if is_same else "refused", 0, -1 if held is None else held[0])
+        if held is None:
+            return Charged("unknown", 0, -1)
         ad, _, left, until, day, flags, _, _ = held
         if flags & FLAG_OF[charge.kind]:
             return Charged("duplicate", 0, ad)
@@ -271,7 +275,7 @@ class Book:
 
     def _forget(self, name: str) -> None:
         for event in self.holds.pop(name)[6]:
-            if self.events.get(event) == name:
+            if self.events.get(event, ("",))[0] == name:
                 del self.events[event]
 
     def _post(

@@ -2,8 +2,10 @@
 
 RuntimeError
 └── LedgerUnavailableError    the ledger is closed, or its store failed: try later, or open it again
+ValueError
+└── HoldExistsError           a page was reserved before, and otherwise
 
-Everything that the caller did wrong is a plain ``ValueError`` that names the field.
+Everything else that the caller did wrong is a plain ``ValueError`` that names the field.
 """
 
 
@@ -12,3 +14,7 @@ class LedgerUnavailableError(RuntimeError):
 
     The same call again, to the ledger opened anew, is safe: ids make it count once.
     """
+
+
+class HoldExistsError(ValueError):
+    """A page's holds cannot be set aside: they are known for other amounts or advertisers, or were given back."""

@@ -43,9 +43,13 @@ class Charge(NamedTuple):
 
 
 class Charged(NamedTuple):
-    """What became of a ``Charge``; ``ad`` is -1 where the hold is unknown. See ``tribid.ranker.messages.Receipt``."""
+    """What became of a ``Charge``; ``ad`` is -1 where the hold is unknown. See ``tribid.ranker.messages.Receipt``.
 
-    status: Literal["accepted", "duplicate", "expired", "unknown"]
+    ``duplicate``: this event, or another of its kind for its hold, was recorded before. ``refused``: the event's id was
+    recorded for another hold or kind; nothing is charged, for nobody can tell which of the two is meant.
+    """
+
+    status: Literal["accepted", "duplicate", "expired", "unknown", "refused"]
     charged_micros: int
     ad: int
 
@@ -59,6 +63,16 @@ class Refused(NamedTuple):
 
 class Ledger(Protocol):
     """Budgets of one scenario's advertisers, opened day by day. Times are Unix milliseconds, passed in."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The advertisers by index."""
+        ...
+
+    @property
+    def day(self) -> int:
+        """The open day, as far as this process knows; -1 before the first."""
+        ...
 
     async def open_day(self, day: int, budget_micros: Mapping[str, int]) -> None:
         """Close the day before, if one is open (what it holds stays held until settled or expired), and fund this one.
@@ -81,8 +95,8 @@ class Ledger(Protocol):
 
         In a ledger of one process the money is set aside before the first suspension, so that a decision made from
         ``free_micros`` just before is never refused. Where all holds exist alike already they are kept as they are (the
-        same request again); ``ValueError`` where an id exists for another amount or advertiser, or was given back, and
-        where some of the holds exist and others do not.
+        same request again); ``ValueError`` where a hold cannot be; ``HoldExistsError``, which is one, where an id exists for
+        another amount or advertiser, or was given back, and where some of the holds exist and others do not.
         """
         ...
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tribid.ranker.ledger.book import KEEP_MS, Book, Entry
 from tribid.ranker.ledger.errors import LedgerUnavailableError
 from tribid.ranker.ledger.interface import Charge, Charged, Hold, Refused
-from tribid.ranker.ledger.postgres_link import BeginAnewError, Link, unavailable
+from tribid.ranker.ledger.postgres_link import PATIENCE_S, BeginAnewError, Link, unavailable
 from tribid.ranker.ledger.postgres_rows import Locked
 from tribid.ranker.ledger.postgres_tables import (
     Known,
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _MOST_CALLS: Final = 500  # in one transaction, so that nobody's rows stay locked for long
 _MOST_HOLDS: Final = 5_000  # expired or forgotten in one transaction
+_MOST_WAITING: Final = 10_000  # calls; of more, the last could not be answered in time
+_OPENING_S: Final = 40.0  # tables are made once, and other servers wait for that
 
 _Rule = Callable[[Book], tuple[Any, list[Entry]]]
 
@@ -83,6 +85,10 @@ class PostgresLedger:
 
     ``free_micros`` is what this process saw last, less what it is about to reserve; so ``reserve`` may be refused, and
     then ``free_micros`` is fresh. ``expire``, which a server calls all the time, refreshes it as well.
+
+    A call waits for ``PATIENCE_S`` at most; then, or where too many wait already, it is a ``LedgerUnavailableError``. A call
+    that was given up before its transaction has locked its rows is not booked. One that was given up later may have been:
+    then its holds expire like any other.
     """
 
     def __init__(self, dsn: str, names: tuple[str, ...], schema: str, keep_ms: int) -> None:
@@ -112,7 +118,7 @@ class PostgresLedger:
         keep_ms = whole("keep_ms", keep_ms, most=MAX_TIME_MS)
         ledger = cls(dsn, check_names(names), check_schema(schema), keep_ms)
         try:
-            await ledger._direct(lambda connection: make_tables(connection, schema, ledger.names))
+            await ledger._direct(lambda connection: make_tables(connection, schema, ledger.names), _OPENING_S)
             ledger._learn(await ledger._direct(lambda connection: look(connection, schema)))
         except BaseException:
             await ledger.close()
@@ -206,15 +212,22 @@ class PostgresLedger:
         return cast(list[Entry], await self._ask(_Call(rule, (), holds, ())))
 
     async def _ask(self, call: _Call) -> Any:
+        if len(self._calls) >= _MOST_WAITING:
+            call.future.cancel()
+            raise LedgerUnavailableError(f"{_MOST_WAITING} calls wait for the ledger's database already")
         self._calls.append(call)
         if self._worker is None or self._worker.done():
             self._worker = asyncio.create_task(self._work())
-        return await call.future
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                return await call.future
+        except TimeoutError:
+            raise LedgerUnavailableError(f"the ledger's database did not answer within {PATIENCE_S:g} s") from None
 
     async def _work(self) -> None:
-        while self._calls:
-            batch = _Batch(self._calls[:_MOST_CALLS])
-            self._calls = self._calls[_MOST_CALLS:]
+        while waiting := [call for call in self._calls if not call.future.done()]:  # who gave up is not heard
+            batch = _Batch(waiting[:_MOST_CALLS])
+            self._calls = waiting[_MOST_CALLS:]
             self._batches += 1
             try:
                 outcomes = await self._link.repeat(partial(self._transact, batch))
@@ -226,7 +239,7 @@ class PostgresLedger:
                 outcomes = [unavailable(error) for _ in batch.calls]
             for call, outcome in zip(batch.calls, outcomes, strict=True):
                 if call.future.done():
-                    continue  # whoever asked was cancelled; what it asked for is done all the same
+                    continue  # whoever asked gave up meanwhile; what was committed is done all the same
                 if isinstance(outcome, Exception):
                     call.future.set_exception(outcome)
                 else:
@@ -245,8 +258,8 @@ class PostgresLedger:
                 raise BeginAnewError
             entries: list[Entry] = []
             for call in batch.calls:
-                try:
-                    outcome, posted = call.rule(locked.book)
+                try:  # whoever gave up while the rows were locked elsewhere wants nothing any more
+                    outcome, posted = (None, []) if call.future.done() else call.rule(locked.book)
                 except ValueError as error:
                     outcome, posted = error, []
                 batch.outcomes.append(outcome)
@@ -257,13 +270,13 @@ class PostgresLedger:
         self._learn(locked.known())
         return batch.outcomes
 
-    async def _direct(self, job: "Callable[[Connection], Awaitable[_T]]") -> _T:
+    async def _direct(self, job: "Callable[[Connection], Awaitable[_T]]", patience_s: float | None = None) -> _T:
         async def transact(connection: "Connection") -> _T:
             async with connection.transaction():
                 return await job(connection)
 
         try:
-            return await self._link.repeat(transact)
+            return await self._link.repeat(transact, patience_s)
         except Exception as error:
             told = unavailable(error)
             if told is error:

@@ -50,8 +50,10 @@ class Locked:
             ad, amount, left, until, day, flags = held_row
             book.holds[name] = (ad, amount, left, until, day, flags, (), 0)
         self._known_holds = set(book.holds)
-        cursor = await connection.execute(f"SELECT id, hold FROM {schema}.event WHERE id = ANY(%s::text[])", (events,))
-        book.events.update(await cursor.fetchall())
+        cursor = await connection.execute(
+            f"SELECT id, hold, kind FROM {schema}.event WHERE id = ANY(%s::text[])", (events,)
+        )
+        book.events.update({event: (hold, kind) for event, hold, kind in await cursor.fetchall()})
         return True
 
     async def store(self, connection: "Connection", entries: Sequence[Entry], token: str, batch: int) -> None:
@@ -76,8 +78,8 @@ class Locked:
                 columns_of(changed, 3),
             )
             await insert(
-                connection, f"{schema}.event", "text, text, bigint",
-                [(entry.event, entry.hold, rows[entry.hold or ""][3]) for entry in events],
+                connection, f"{schema}.event", "text, text, text, bigint",
+                [(entry.event, entry.hold, entry.event_kind, rows[entry.hold or ""][3]) for entry in events],
             )  # fmt: skip
             await self._store_advertisers(connection, entries)
             await connection.execute(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Connection = AsyncConnection[tuple[Any, ...]]
 
-_VERSION: Final = 1
+_VERSION: Final = 2  # 1 had no kinds of events
 _ENDED: Final = SETTLED | RELEASED
 _TABLES: Final = """
 CREATE SCHEMA IF NOT EXISTS {schema};
@@ -47,7 +47,9 @@ CREATE TABLE {schema}.hold (
 );
 CREATE INDEX hold_open ON {schema}.hold (expires_ms) WHERE flags & {ended} = 0;
 CREATE INDEX hold_ended ON {schema}.hold (expires_ms) WHERE flags & {ended} <> 0;
-CREATE TABLE {schema}.event (id text PRIMARY KEY, hold text NOT NULL, expires_ms bigint NOT NULL);
+CREATE TABLE {schema}.event (
+    id text PRIMARY KEY, hold text NOT NULL, kind text NOT NULL, expires_ms bigint NOT NULL
+);
 CREATE INDEX event_hold ON {schema}.event (expires_ms);
 CREATE TABLE {schema}.server (token text PRIMARY KEY, batch bigint NOT NULL, at timestamptz NOT NULL);
 """
@@ -62,7 +64,10 @@ def check_schema(name: str) -> str:
 
 async def make_tables(connection: "Connection", schema: str, names: Sequence[str]) -> None:
     """Make the tables unless they are there; ``ValueError`` where those are of another version or other advertisers."""
-    # Of several servers that start at once, one makes them and the others wait here.
+    # Of several servers that start at once, one makes them and the others wait here, for longer than for a row.
+    await connection.execute(
+        "SELECT set_config('lock_timeout', '30s', true), set_config('statement_timeout', '30s', true)"
+    )
     await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"tribid ledger {schema}",))
     there = await (await connection.execute("SELECT to_regclass(%s) IS NOT NULL", (f"{schema}.ledger",))).fetchone()
     if there != (True,):

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from tribid.ranker.ledger.errors import LedgerUnavailableError
+from tribid.ranker.ledger.errors import HoldExistsError, LedgerUnavailableError
 from tribid.ranker.ledger.interface import Charge, Charged, Hold, Ledger, Refused
 
 NAMES = ("ann", "bob", "cy")
@@ -45,6 +45,8 @@ def _refused(error: type[Exception], what: str) -> Iterator[None]:
         yield
     except error:
         return
+    except Exception as other:
+        raise AssertionError(f"{what} raised {type(other).__name__}; {error.__name__} was expected") from other
     raise AssertionError(f"{what} was taken; {error.__name__} was expected")
 
 
@@ -66,6 +68,7 @@ def _click(event: str, hold: str, at: int = _MORNING, micros: int | None = None)
 
 async def _days(ledger: Ledger) -> None:
     _expect(ledger, [0, 0, 0], [0, 0, 0], "before the first day")
+    assert (ledger.names, ledger.day) == (NAMES, -1), f"before the first day: {ledger.names}, day {ledger.day}"
     with _refused(ValueError, "a page before the first day"):
         await ledger.reserve([_hold("0.1.0", 0, 1)])
     await _open(ledger, 10, 20, 0)
@@ -76,6 +79,7 @@ async def _days(ledger: Ledger) -> None:
     _expect(ledger, [6, 20, 0], [4, 0, 0], "the same day again")
     await _open(ledger, 7, 8, 9, day=2)
     _expect(ledger, [7, 8, 9], [0, 0, 0], "the next day")
+    assert ledger.day == 2, f"on day 2 the ledger's is {ledger.day}"
     wrong = [(1, {"ann": 1, "bob": 1, "cy": 1}), (3, {"ann": 1}), (3, {"ann": 1, "bob": 1, "cy": 1, "dee": 1})]
     for day, budgets in [*wrong, (3, {"ann": -1, "bob": 1, "cy": 1}), (3, {"ann": 2**63, "bob": 1, "cy": 1})]:
         with _refused(ValueError, f"day {day} with budgets {budgets}"):
@@ -106,11 +110,13 @@ async def _page_again(ledger: Ledger) -> None:
         _expect(ledger, [6, 5, 10], [0, 0, 0], "the same page twice")
     await ledger.charge([_click("e", "0.1.0")])
     assert await ledger.reserve(page) is None
-    with _refused(ValueError, "a page with a slot more"):
+    with _refused(HoldExistsError, "a page with a slot more"):
         await ledger.reserve([*page, _hold("0.1.2", 2, 1)])
     _expect(ledger, [6, 5, 10], [4, 0, 0], "the same page after a click")
     await ledger.release(["0.1.1"])
-    with _refused(ValueError, "a page whose money was given back"):
+    with _refused(HoldExistsError, "a page for another amount"):
+        await ledger.reserve([page[0], _hold("0.1.1", 1, 6)])
+    with _refused(HoldExistsError, "a page whose money was given back"):
         await ledger.reserve(page)
     _expect(ledger, [6, 10, 10], [4, 0, 0], "a page that came too late")
 
@@ -169,12 +175,14 @@ async def _charges(ledger: Ledger) -> None:
 async def _charges_again(ledger: Ledger) -> None:
     await _open(ledger, 100, 100, 100)
     await ledger.reserve([_hold("0.1.0", 0, 40), _hold("0.1.1", 1, 50)])
-    found = await ledger.charge(
-        [_click("a", "0.1.0"), _click("a", "0.1.0"), _click("b", "0.1.0"), _click("a", "0.1.1"), _click("a", "0.9.9")]
-    )
-    assert found == [("accepted", 40, 0), *[("duplicate", 0, 0)] * 2, ("duplicate", 0, 1), ("duplicate", 0, -1)], found
+    found = await ledger.charge([_click("a", "0.1.0"), _click("a", "0.1.0"), _click("b", "0.1.0")])
+    assert found == [("accepted", 40, 0), *[("duplicate", 0, 0)] * 2], found
+    other = [_click("a", "0.1.1"), Charge("a", "impression", "0.1.0", _MORNING, 0), _click("a", "0.9.9")]
+    told = await ledger.charge(other)
+    assert told == [("refused", 0, 1), ("refused", 0, 0), ("refused", 0, -1)], f"an id that was used otherwise: {told}"
     assert await ledger.charge([_click("a", "0.1.0", _LATER + 1)]) == [("duplicate", 0, 0)]
     _expect(ledger, [60, 50, 100], [40, 0, 0], "events that came again")
+    assert await ledger.charge([_click("c", "0.1.1")]) == [("accepted", 50, 1)], "its click under an id of its own"
 
 
 async def _charges_too_late(ledger: Ledger) -> None:

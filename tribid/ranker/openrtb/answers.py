@@ -20,6 +20,12 @@ import msgspec
 
 from tribid.ranker.openrtb.messages import BidRequest
 
+MOST_BYTES = 64 << 20
+"""Of memory for answers."""
+
+_ENTRY_BYTES = 640
+"""What is remembered of a request takes less than this beside the answer's own bytes."""
+
 _ATTEMPTS = 8
 
 
@@ -31,20 +37,42 @@ class Reply(NamedTuple):
     why: str = ""
 
 
-@dataclass
+class NoBid(NamedTuple):
+    """That there is nothing to offer, and why; ``nbr`` where the specification has a code for it."""
+
+    why: str
+    nbr: int | None = None
+
+
+Answer = Reply | NoBid
+
+
+@dataclass(slots=True)
 class Entry:
-    """A request that is being answered, or was: its numbers so far, and until when its money is held."""
+    """A request that is being answered, or was: its numbers so far, until when its money is held, and the answer.
+
+    ``made`` is the task that makes the answer, then the answer alone; ``size`` is in bytes.
+    """
 
     numbers: list[int]
     expires_ms: int
-    reply: "asyncio.Task[Reply]"
+    made: "asyncio.Task[Answer] | Answer"
+    size: int = _ENTRY_BYTES
+
+    async def answer(self) -> Answer:
+        """The answer, when it is there; what failed in making it is raised."""
+        return await asyncio.shield(self.made) if isinstance(self.made, asyncio.Task) else self.made
 
 
 class AnswerBook:
-    """Answers by content, for twice as long as money is held; the oldest go first where there are more than ``most``."""
+    """Answers by content, for twice as long as money is held; of those without a bid only that and why.
 
-    def __init__(self, hold_ms: int, now_ms: Callable[[], int], *, most: int = 200_000) -> None:
-        self._hold_ms, self._now_ms, self._most = hold_ms, now_ms, most
+    They take at most ``most_bytes`` of memory: beyond that the oldest are forgotten before their time. The same request is
+    then a new one to this book; the ranker still knows its page, and what was let go of it is not billed.
+    """
+
+    def __init__(self, hold_ms: int, now_ms: Callable[[], int], *, most_bytes: int = MOST_BYTES) -> None:
+        self._hold_ms, self._now_ms, self._most_bytes, self._bytes = hold_ms, now_ms, most_bytes, 0
         self._entries: OrderedDict[bytes, Entry] = OrderedDict()
         self._taken: dict[int, bytes] = {}
 
@@ -56,22 +84,29 @@ class AnswerBook:
         self._forget()
         return self._entries.get(key)
 
-    def open(self, key: bytes, answer: Callable[[Iterator[int]], Awaitable[Reply]]) -> Entry:
+    def open(self, key: bytes, answer: Callable[[Iterator[int]], Awaitable[Answer]]) -> Entry:
         """Begin an answer, in a task of its own: who asked may go away, the answer is still booked.
 
         ``answer`` is given the numbers under which the page may be decided, the likeliest first. What fails is forgotten.
         """
         numbers: list[int] = []
 
-        async def run() -> Reply:
+        async def run() -> Answer:
             try:
-                return await answer(self._numbers(key, numbers))
+                told = await answer(self._numbers(key, numbers))
             except BaseException:
-                self._drop(key)
+                if self._entries.get(key) is entry:
+                    self._drop(key)
                 raise
+            entry.made = told
+            if isinstance(told, Reply) and self._entries.get(key) is entry:
+                entry.size += len(told.content)
+                self._bytes += len(told.content)
+            return told
 
         entry = Entry(numbers, self._now_ms() + self._hold_ms, asyncio.ensure_future(run()))
         self._entries[key] = entry
+        self._bytes += entry.size
         return entry
 
     def is_over(self, entry: Entry) -> bool:
@@ -92,13 +127,14 @@ class AnswerBook:
         now = self._now_ms()
         while self._entries:
             key, entry = next(iter(self._entries.items()))
-            if len(self._entries) <= self._most and entry.expires_ms + self._hold_ms > now:
+            if self._bytes <= self._most_bytes and entry.expires_ms + self._hold_ms > now:
                 return
             self._drop(key)
 
     def _drop(self, key: bytes) -> None:
-        entry = self._entries.pop(key, None)
-        for number in () if entry is None else entry.numbers:
+        entry = self._entries.pop(key)
+        self._bytes -= entry.size
+        for number in entry.numbers:
             self._taken.pop(number, None)
 
 

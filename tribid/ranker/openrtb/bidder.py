@@ -1,11 +1,10 @@
 """``OpenRtbBidder``: a bid request's bytes to a reply: read, let in, ranked once, bid for, and what is left let go."""
 
-import asyncio
 import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from tribid.envs.scenario import Scenario
@@ -13,7 +12,7 @@ from tribid.envs.worlds import FeedWorld
 from tribid.ranker.ledger.errors import LedgerUnavailableError
 from tribid.ranker.live import Closed, Conflict
 from tribid.ranker.messages import MAX_CANDIDATES, Decision, Event, Offer, Receipt, Request
-from tribid.ranker.openrtb.answers import AnswerBook, Reply, content_key
+from tribid.ranker.openrtb.answers import Answer, AnswerBook, NoBid, Reply, content_key
 from tribid.ranker.openrtb.bidding import Desk, answer, currency_of, places
 from tribid.ranker.openrtb.config import BidderConfig, default_config
 from tribid.ranker.openrtb.messages import BidRequest, BidResponse, decode_bid_request, encode_bid_response
@@ -24,6 +23,9 @@ from tribid.ranker.openrtb.visitor import name_of, user_of
 
 TECHNICAL_ERROR, INVALID_REQUEST, UNMATCHED_USER, INSUFFICIENT_TIME = 1, 2, 8, 15
 """No-bid reasons of OpenRTB 3.0's list."""
+
+LOOPBACK = "http://127.0.0.1:8080"
+"""Where notices lead where nobody says where the bid request came in."""
 
 
 def _wall_ms() -> int:
@@ -51,6 +53,7 @@ class OpenRtbSettings:
         for name, value, least in (("hold_ms", self.hold_ms, 1_000), ("max_body_bytes", self.max_body_bytes, 1_024)):
             if value < least:
                 raise ValueError(f"{name} is {value}; allowed is from {least} on")
+        Signer(self.secret)  # refuses a secret that is too short
         if len(self.user_key) > 64:
             raise ValueError(f"user_key has {len(self.user_key)} bytes; allowed are up to 64")
 
@@ -68,11 +71,11 @@ class Live(Protocol):
 
 
 class _NoBid(Exception):  # noqa: N818
-    """Why there is nothing to offer; ``nbr`` where the specification has a code for it."""
+    """Ends the work on a request that gets no bid."""
 
     def __init__(self, why: str, nbr: int | None = None) -> None:
         super().__init__(why)
-        self.why, self.nbr = why, nbr
+        self.told = NoBid(why, nbr)
 
 
 class OpenRtbBidder:
@@ -97,11 +100,15 @@ class OpenRtbBidder:
             rules=live.scenario.rules,
             signer=self.signer,
             exp_s=self.settings.hold_ms // 1_000,
+            url=config.url,
         )
         self._book = AnswerBook(self.settings.hold_ms, self.settings.now_ms)
 
-    async def reply(self, content: bytes, received_s: float | None = None) -> Reply:
-        """Answer a bid request; ``received_s`` is when it began to come in, by the settings' ``clock_s``."""
+    async def reply(self, content: bytes, received_s: float | None = None, address: str = "") -> Reply:
+        """Answer a bid request; ``received_s`` is when it began to come in, by the settings' ``clock_s``.
+
+        ``address`` is where it came in: notices lead there, unless the config has a ``public_url``.
+        """
         began_s = self.settings.clock_s() if received_s is None else received_s
         try:
             request = decode_bid_request(content)
@@ -110,9 +117,10 @@ class OpenRtbBidder:
             return Reply(400, why=str(error))
         try:
             left_ms = self._checked(request, began_s)
-            return await self._booked(request, left_ms, began_s)
+            told = await self._booked(request, left_ms, began_s, address)
         except _NoBid as no_bid:
-            return self._no_bid(request, no_bid)
+            told = no_bid.told
+        return told if isinstance(told, Reply) else self._no_bid(request, told)
 
     def landing(self, ad: int) -> str:
         """Where a click on an advertiser's ad leads."""
@@ -142,31 +150,32 @@ class OpenRtbBidder:
             return None
         return request.tmax - self.config.network_ms - (self.settings.clock_s() - began_s) * 1_000
 
-    async def _booked(self, request: BidRequest, left_ms: float | None, began_s: float) -> Reply:
+    async def _booked(self, request: BidRequest, left_ms: float | None, began_s: float, address: str) -> Answer:
         """The answer in the book, or a new one; whoever else asks the same meanwhile gets the same."""
         key = content_key(request)
         entry = self._book.of(key)
         if entry is None:
-            entry = self._book.open(key, lambda numbers: self._decided(request, numbers, left_ms, began_s))
+            entry = self._book.open(key, lambda numbers: self._decided(request, numbers, left_ms, began_s, address))
         elif self._book.is_over(entry):
             raise _NoBid("this request was answered before, and its bids are over", INVALID_REQUEST)
         try:
-            return await asyncio.shield(entry.reply)
+            return await entry.answer()
         except (Closed, LedgerUnavailableError) as error:
             raise _NoBid(f"the ranker is not available: {error}", TECHNICAL_ERROR) from None
 
     async def _decided(
-        self, request: BidRequest, numbers: Iterator[int], left_ms: float | None, began_s: float
-    ) -> Reply:
+        self, request: BidRequest, numbers: Iterator[int], left_ms: float | None, began_s: float, address: str
+    ) -> Answer:
+        desk = self.desk if self.desk.url else replace(self.desk, url=address or LOOPBACK)
         try:
-            response = await self._bid(request, numbers, left_ms, began_s)
+            response = await self._bid(request, numbers, left_ms, began_s, desk)
         except _NoBid as no_bid:
-            return self._no_bid(request, no_bid)
+            return no_bid.told
         self.counts["bid"] += 1
         return Reply(200, encode_bid_response(response))
 
     async def _bid(
-        self, request: BidRequest, numbers: Iterator[int], left_ms: float | None, began_s: float
+        self, request: BidRequest, numbers: Iterator[int], left_ms: float | None, began_s: float, desk: Desk
     ) -> BidResponse:
         allowed = self._roster.allowed(request)
         currency = currency_of(self.config, request)
@@ -174,7 +183,7 @@ class OpenRtbBidder:
             raise _NoBid("every advertiser is blocked")
         expires_ms = self.settings.now_ms() + self.settings.hold_ms
         decision = await self._rank(request, allowed, numbers, left_ms)
-        told = answer(self.desk, request, decision, allowed, currency, expires_ms)
+        told = answer(desk, request, decision, allowed, currency, expires_ms)
         late_ms = self._left_ms(request, began_s)
         is_late = late_ms is not None and late_ms < 0
         kept = () if is_late or request.test else told.slots
@@ -204,7 +213,7 @@ class OpenRtbBidder:
                 self.counts["conflict"] += 1
         raise _NoBid("no page number was free", TECHNICAL_ERROR)
 
-    def _no_bid(self, request: BidRequest, no_bid: _NoBid) -> Reply:
+    def _no_bid(self, request: BidRequest, no_bid: NoBid) -> Reply:
         self.counts[f"no_bid.{no_bid.nbr if no_bid.nbr is not None else 'other'}"] += 1
         if self.config.no_bid == "empty":
             return Reply(200, b"{}", no_bid.why)

@@ -30,13 +30,16 @@ DEAL_PRICE = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Desk:
-    """What bids are made with; ``exp_s`` is how long the money of a bid is held, in seconds."""
+    """What bids are made with; ``exp_s`` is how long the money of a bid is held, in seconds; ``url`` is where it is told
+    of, without a slash at its end.
+    """
 
     config: BidderConfig
     roster: Roster
     rules: Rules
     signer: Signer
     exp_s: int
+    url: str
 
 
 class Offered(NamedTuple):
@@ -150,4 +153,4 @@ def _urls(desk: Desk, auction_id: str, ticket: Ticket) -> dict[Kind, str]:
     """The bid's URLs; that of the click, which browsers see, does not tell the price."""
     silent = msgspec.structs.replace(ticket, price="")
     told: dict[Kind, Ticket] = {"win": ticket, "billing": ticket, "loss": ticket, "click": silent}
-    return {kind: notice_url(desk.config.url, kind, desk.signer.token(kind, t), auction_id) for kind, t in told.items()}
+    return {kind: notice_url(desk.url, kind, desk.signer.token(kind, t), auction_id) for kind, t in told.items()}

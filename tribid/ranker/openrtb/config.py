@@ -1,6 +1,6 @@
 """``BidderConfig``: what exchanges must know of the advertisers and a scenario does not say, read from one YAML file.
 
-    public_url: https://bidder.example
+    public_url: https://bidder.example         # left out: the address on which each bid request came in
     currencies: {USD: "1", EUR: "0.92"}        # what one unit of the scenario's money is worth; the first is the default
     seats: {adv_00: north, adv_01: south}      # short for advertisers.NAME.seat
     advertisers:
@@ -64,7 +64,8 @@ class Buyer(_Part):
 class BidderConfig(_Part):
     """How this bidder meets exchanges.
 
-    ``public_url`` is where exchanges and browsers reach this service: notices and clicks lead there. ``no_bid`` is how
+    ``public_url`` is where exchanges and browsers reach this service: notices and clicks lead there; without one, to the
+    address of this machine on which the bid request came in, which suits one that nothing stands before. ``no_bid`` is how
     nothing is said: ``reason`` (200 with an ``nbr`` code where the specification has one, else 204), ``204``, or
     ``empty`` (200 and ``{}``). ``network_ms`` is how much of ``tmax`` the way takes, ``least_ms`` what must be left of it
     to bid at all. ``billed_on`` is what the exchange bills: an ``exposure`` (a viewable impression) earns a click at the
@@ -72,7 +73,7 @@ class BidderConfig(_Part):
     ``auction_types`` are the values of ``at`` that are bid for. ``unknown_user`` is what a request that names nobody gets.
     """
 
-    public_url: AnyHttpUrl = AnyHttpUrl("http://127.0.0.1:8080")
+    public_url: AnyHttpUrl | None = None
     seat: Token = "tribid"
     currencies: dict[Currency, Annotated[Decimal, Field(gt=0, le=10**6)]] = Field(
         default={"USD": Decimal(1)}, min_length=1
@@ -93,8 +94,8 @@ class BidderConfig(_Part):
 
     @property
     def url(self) -> str:
-        """The public address without a slash at its end."""
-        return str(self.public_url).rstrip("/")
+        """The public address without a slash at its end; empty where none was given."""
+        return "" if self.public_url is None else str(self.public_url).rstrip("/")
 
     def seat_of(self, advertiser: str) -> str:
         """The seat in which an advertiser bids."""

@@ -40,7 +40,7 @@ class Banner(Struct, frozen=True):
 
 
 class Native(Struct, frozen=True):
-    """A native ad's place; ``request`` is a Native Ad Specification payload, which is not read."""
+    """A native ad's place; ``request`` is a Native Ad Specification payload, read only to make the ad (``markup``)."""
 
     request: str
     ver: str = ""

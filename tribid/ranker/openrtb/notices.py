@@ -14,10 +14,11 @@ process remembers (which of a slot's bids were lost) is forgotten when the money
 import re
 from collections import Counter, OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal, NamedTuple, Protocol
 
+from tribid.ranker.live_events import own_event_id
 from tribid.ranker.messages import Event, Receipt
 from tribid.ranker.openrtb.cpm import spent_micros
 from tribid.ranker.openrtb.tickets import Ticket
@@ -25,6 +26,13 @@ from tribid.ranker.openrtb.tickets import Ticket
 AUDIT = "AUDIT"
 WON = 0
 """The loss reason that says that the bid was won."""
+
+MOST_BYTES = 64 << 20
+"""Of memory for what was told of slots."""
+
+_SLOT_BYTES = 512
+"""What is remembered of a slot takes less than this, but for a bit of each of its bids in two numbers."""
+
 _AMOUNT = re.compile(r"[0-9]{1,9}(\.[0-9]{1,18})?")
 _REASON = re.compile(r"[0-9]{1,5}")
 
@@ -48,22 +56,28 @@ class Books(Protocol):
         ...
 
 
-@dataclass
+@dataclass(slots=True)
 class _Told:
-    """What was told of a slot so far; ``lost`` are the places of its lost bids."""
+    """What was told of a slot so far; ``lost`` and ``won`` have a bit for each of its bids, ``size`` is in bytes."""
 
     expires_ms: int
-    lost: set[int] = field(default_factory=set)
-    won: set[int] = field(default_factory=set)
+    size: int
+    lost: int = 0
+    won: int = 0
     is_billed: bool = False
 
 
 class Notices:
-    """The notices of one live ranker. ``counts`` is how many of each kind were taken, and ``cost_micros.CUR`` their cost."""
+    """The notices of one live ranker. ``counts`` is how many of each kind were taken, and ``cost_micros.CUR`` their cost.
 
-    def __init__(self, books: Books, now_ms: Callable[[], int], *, remembered: int = 1_000_000) -> None:
+    What was told of slots takes at most ``most_bytes`` of memory: beyond that the oldest are forgotten before their time.
+    Then a repeated win is counted again, and a slot whose bids are not all known to be lost waits for its hold to end; money
+    is not touched, for that goes by the ledger.
+    """
+
+    def __init__(self, books: Books, now_ms: Callable[[], int], *, most_bytes: int = MOST_BYTES) -> None:
         self.counts: Counter[str] = Counter()
-        self._books, self._now_ms, self._remembered = books, now_ms, remembered
+        self._books, self._now_ms, self._most_bytes, self._bytes = books, now_ms, most_bytes, 0
         self._told: OrderedDict[str, _Told] = OrderedDict()
 
     async def win(self, ticket: Ticket, price: str) -> Settled:
@@ -72,8 +86,8 @@ class Notices:
         if refused is not None:
             return refused
         told = self._of(ticket)
-        if ticket.bid not in told.won:
-            told.won.add(ticket.bid)
+        if not told.won >> ticket.bid & 1:
+            told.won |= 1 << ticket.bid
             self.counts["win"] += 1
         return Settled(204)
 
@@ -109,10 +123,10 @@ class Notices:
         told = self._of(ticket)
         if told.is_billed:
             return Settled(409, "the bid was billed before; what was billed cannot be lost")
-        if ticket.bid not in told.lost:
-            told.lost.add(ticket.bid)
+        if not told.lost >> ticket.bid & 1:
+            told.lost |= 1 << ticket.bid
             self.counts[f"loss.{int(reason) if _is_given(reason) else 'unknown'}"] += 1
-        if len(told.lost) == ticket.bids:
+        if told.lost.bit_count() == ticket.bids:
             await self._books.release([ticket.hold])
         return Settled(204)
 
@@ -126,7 +140,7 @@ class Notices:
         return receipt
 
     async def _event(self, kind: Literal["impression", "click"], ticket: Ticket) -> Receipt:
-        name = f"openrtb.{kind}.{ticket.hold}"
+        name = own_event_id(kind, ticket.hold)
         return (await self._books.events([Event(id=name, kind=kind, decision=ticket.decision, slot=ticket.slot)]))[0]
 
     def _refused(self, ticket: Ticket, price: str) -> Settled | None:
@@ -148,10 +162,14 @@ class Notices:
         now = self._now_ms()
         while self._told:
             oldest = next(iter(self._told.values()))
-            if oldest.expires_ms >= now and len(self._told) < self._remembered:
+            if oldest.expires_ms >= now and self._bytes <= self._most_bytes:
                 break
-            self._told.popitem(last=False)
-        return self._told.setdefault(ticket.hold, _Told(ticket.expires_ms))
+            self._bytes -= self._told.popitem(last=False)[1].size
+        told = self._told.get(ticket.hold)
+        if told is None:
+            told = self._told[ticket.hold] = _Told(ticket.expires_ms, _SLOT_BYTES + ticket.bids // 4)
+            self._bytes += told.size
+        return told
 
 
 def _is_given(value: str) -> bool:

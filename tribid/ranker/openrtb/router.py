@@ -90,30 +90,34 @@ async def _auction(bidder: OpenRtbBidder, request: "Request") -> Reply:
     content = await _body(request, bidder.settings.max_body_bytes)
     if isinstance(content, Reply):
         return content
-    return await bidder.reply(content, began_s)
+    return await bidder.reply(content, began_s, address_of(request))
 
 
 async def _body(request: "Request", most: int) -> bytes | Reply:
-    """The body, unpacked where it is gzip, never more than ``most`` bytes of it."""
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > most:
-            return Reply(400, why=f"the body is larger than {most} bytes")
-        parts.append(part)
+    """The body, whose size the server bounds while it comes in; unpacked where it is gzip, never beyond ``most`` bytes."""
+    content, is_whole = await request.body(), True
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
-    if encoding == "identity":
-        return b"".join(parts)
-    if encoding != "gzip":
+    if encoding not in ("identity", "gzip"):
         return Reply(415, why="Content-Encoding; allowed is gzip")
-    unpacker = zlib.decompressobj(wbits=31)
-    try:
-        content = unpacker.decompress(b"".join(parts), most + 1)
-    except zlib.error:
-        return Reply(400, why="the body is no gzip")
+    if encoding == "gzip":
+        unpacker = zlib.decompressobj(wbits=31)
+        try:
+            content = unpacker.decompress(content, most + 1)
+        except zlib.error:
+            return Reply(400, why="the body is no gzip")
+        is_whole = unpacker.eof
     if len(content) > most:
-        return Reply(400, why=f"the body unpacks to more than {most} bytes")
-    return content if unpacker.eof else Reply(400, why="the body's gzip is cut off")
+        return Reply(400, why=f"the body has more than {most} bytes")
+    return content if is_whole else Reply(400, why="the body's gzip is cut off")
+
+
+def address_of(request: "Request") -> str:
+    """This machine's address on which a request came in, as the server says; empty where it says none."""
+    server = request.scope.get("server")
+    if not server or server[1] is None:  # a Unix socket has a path in place of a port
+        return ""
+    host, port = server
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _notice_handler(bidder: OpenRtbBidder, kind: Kind, settle: Any) -> Any:
@@ -218,10 +222,13 @@ def _content(description: str | None, kind: type) -> dict[str, Any]:
 
 
 def _spelt_out(schema: Any, parts: dict[str, Any]) -> Any:
+    """A schema without references and titles; decimals, which msgspec describes as texts, as the numbers that are sent."""
     if isinstance(schema, list):
         return [_spelt_out(one, parts) for one in schema]
     if not isinstance(schema, dict):
         return schema
+    if schema.get("format") == "decimal":
+        return {"type": "number"}
     if "$ref" in schema:
         return _spelt_out(parts[schema["$ref"].removeprefix("#/")], parts)
     return {name: _spelt_out(value, parts) for name, value in schema.items() if name != "title"}

@@ -1,5 +1,6 @@
 """``make_app``: the ranker as an ASGI application."""
 
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -8,12 +9,12 @@ import msgspec
 
 from tribid.ranker.live import Closed, LiveRanker
 from tribid.ranker.openrtb.bidder import OpenRtbSettings
-from tribid.ranker.openrtb.router import openrtb_router
-from tribid.ranker.service.bodies import check_json_type
-from tribid.ranker.service.docs_page import docs_page
+from tribid.ranker.openrtb.router import NOTICE_PATHS, address_of, openrtb_router
+from tribid.ranker.service.bodies import Receive, Scope, Send, check_json_type, check_origin
+from tribid.ranker.service.docs_page import Caller, docs_page
 from tribid.ranker.service.endpoints import Endpoints, health
 from tribid.ranker.service.errors import ServiceError, own_fault, service_error
-from tribid.ranker.service.gate import Gate
+from tribid.ranker.service.gate import Application, Gate
 from tribid.ranker.service.metrics import Metrics
 from tribid.ranker.service.openapi import document
 from tribid.ranker.service.serving import Opener, Serving
@@ -28,6 +29,8 @@ except ImportError as missing:  # pragma: no cover
     raise ImportError("the HTTP service needs FastAPI: pip install 'tribid[serve]'") from missing
 
 _JSON = "application/json"
+_READING = ("GET", "HEAD", "OPTIONS", "TRACE")
+_HOST = re.compile(r"[A-Za-z0-9.-]{1,255}(:[0-9]{1,5})?|\[[0-9a-fA-F:.]{2,45}\](:[0-9]{1,5})?")
 _PAGE_HEADERS = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
 
 
@@ -41,7 +44,7 @@ class _Service(FastAPI):
     def build_middleware_stack(self) -> Any:
         inner = super().build_middleware_stack()
         direct = {"/v1/rank": self.endpoints.rank, "/v1/events": self.endpoints.events}
-        return Gate(inner, direct, self.serving.settings, self.metrics)
+        return Gate(_own_pages_only(inner), direct, self.serving.settings, self.metrics)
 
     def openapi(self) -> dict[str, Any]:
         return document(super().openapi(), self.serving)
@@ -110,13 +113,16 @@ def _add_routes(app: _Service) -> None:
         return _json(await app.endpoints.activate(request.path_params["name"], await request.body()))
 
     async def rollback(request: Request) -> Response:
-        return _json(await app.endpoints.rollback(await request.body()))
+        body = await request.body()
+        if body or "content-type" in request.headers:
+            check_json_type(request.scope)
+        return _json(await app.endpoints.rollback(body))
 
     async def openapi(request: Request) -> Response:
         return _json(msgspec.json.encode(app.openapi()))
 
     async def docs(request: Request) -> Response:
-        return Response(docs_page(app.openapi()), media_type="text/html", headers=_PAGE_HEADERS)
+        return Response(docs_page(app.openapi(), _caller(app, request)), media_type="text/html", headers=_PAGE_HEADERS)
 
     for path, endpoint in (
         ("/healthz", healthz), ("/readyz", readyz), ("/metrics", metrics), ("/openapi.json", openapi), ("/docs", docs),
@@ -125,6 +131,28 @@ def _add_routes(app: _Service) -> None:
         app.add_route(path, endpoint, methods=["GET"], include_in_schema=False)
     app.add_route("/v1/policies:rollback", rollback, methods=["POST"], include_in_schema=False)
     app.add_route("/v1/policies/{name}:activate", activate, methods=["POST"], include_in_schema=False)
+
+
+def _own_pages_only(inner: Application) -> Application:
+    """The application, asked to do nothing by web pages of other sites; what a signed token allows is not looked at.
+
+    The addresses that the ``Gate`` answers itself are checked there, by ``check_json_type``.
+    """
+
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] not in _READING and scope["path"] not in NOTICE_PATHS:
+            check_origin(scope)
+        await inner(scope, receive, send)
+
+    return guarded
+
+
+def _caller(app: _Service, request: Request) -> Caller:
+    """How whoever asks for the documentation reaches this server, by their own request."""
+    host = request.headers.get("host", "")
+    address = f"http://{host}" if _HOST.fullmatch(host) else address_of(request)
+    names = [] if app.serving.live is None else [one.name for one in app.serving.live.policies().releases]
+    return Caller(address, asks_token=app.serving.settings.token is not None, release=names[-1] if names else "NAME")
 
 
 def _json(content: bytes, status: int = 200) -> Response:

@@ -78,8 +78,21 @@ def header(scope: Scope, name: bytes) -> bytes | None:
     return None
 
 
+def check_origin(scope: Scope) -> None:
+    """``ServiceError`` 403 for a request that a web page of another site sends: its ``Origin`` is not our ``Host``."""
+    origin = header(scope, b"origin")
+    if origin is None:
+        return
+    site = origin.partition(b"://")[2].lower()
+    if not site or site != (header(scope, b"host") or b"").lower():
+        raise ServiceError(403, "origin", "allowed are this server's own pages, and callers that are no web page")
+
+
 def check_json_type(scope: Scope) -> None:
-    """``ServiceError`` 415 unless the body is said to be JSON; so no web page can send one without asking first."""
+    """``ServiceError`` 415 unless the body is said to be JSON, which no web page can send without asking first; and 403
+    where a web page of another site sends it.
+    """
+    check_origin(scope)
     told = header(scope, b"content-type")
     if told == b"application/json":
         return

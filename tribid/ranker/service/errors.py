@@ -9,6 +9,7 @@ from tribid.ranker.live import Closed, Conflict
 from tribid.ranker.service.wire import Failure, Problem
 
 _AT = re.compile(r" - at `(.+)`$")
+_UNKNOWN = re.compile(r"Object contains unknown field `([^`]{1,100})`")
 _NAMED = re.compile(r"^(\$[\w.\[\]]*|[a-z_]+(?= is )) ?")
 
 
@@ -39,8 +40,9 @@ def service_error(error: Exception) -> ServiceError | None:
         return error
     text = str(error)
     if isinstance(error, msgspec.ValidationError):
-        found = _AT.search(text)
-        return ServiceError(422, found[1] if found else "$", text[: found.start()] if found else text)
+        found, unknown = _AT.search(text), _UNKNOWN.match(text)
+        field = (found[1] if found else "$") + (f".{unknown[1]}" if unknown else "")
+        return ServiceError(422, field, text[: found.start()] if found else text)
     if isinstance(error, RecursionError):
         return ServiceError(400, "$", "the body is nested too deeply")
     if isinstance(error, (msgspec.DecodeError, UnicodeDecodeError)):

@@ -101,6 +101,7 @@ class _LiveCollector(Collector):
             ("tribid_decisions", "Pages decided.", state.decided),
             ("tribid_slots_sold", "Slots that somebody won.", state.slots_sold),
             ("tribid_refused_reservations", "Reservations that the ledger refused.", state.refused_reserves),
+            ("tribid_unlogged_decisions", "Decisions that the log failed to take.", state.unlogged),
         ):
             yield CounterMetricFamily(name, told, count)
         fallbacks = CounterMetricFamily(

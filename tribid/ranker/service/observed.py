@@ -1,9 +1,9 @@
 """What the service observes around its ranker: how long the ledger takes, what the decision log does, how shadows agree."""
 
 from collections import Counter as Tally
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,9 +53,43 @@ class TimedLedger:
         finally:
             self._charge.observe(perf_counter() - began)
 
-    def __getattr__(self, name: str) -> Any:
-        """Everything else is the ledger's own."""
-        return getattr(self._ledger, name)
+    @property
+    def names(self) -> tuple[str, ...]:
+        """See ``Ledger``."""
+        return self._ledger.names
+
+    @property
+    def day(self) -> int:
+        """See ``Ledger``."""
+        return self._ledger.day
+
+    async def open_day(self, day: int, budget_micros: Mapping[str, int]) -> None:
+        """See ``Ledger``."""
+        await self._ledger.open_day(day, budget_micros)
+
+    def free_micros(self) -> NDArray[np.int64]:
+        """See ``Ledger``."""
+        return self._ledger.free_micros()
+
+    def spent_micros(self) -> NDArray[np.int64]:
+        """See ``Ledger``."""
+        return self._ledger.spent_micros()
+
+    async def known(self, holds: Sequence[str]) -> list[str]:
+        """See ``Ledger``."""
+        return await self._ledger.known(holds)
+
+    async def release(self, holds: Sequence[str]) -> int:
+        """See ``Ledger``."""
+        return await self._ledger.release(holds)
+
+    async def expire(self, now_ms: int) -> int:
+        """See ``Ledger``."""
+        return await self._ledger.expire(now_ms)
+
+    async def close(self) -> None:
+        """See ``Ledger``."""
+        await self._ledger.close()
 
 
 class ObservedLog(Collector):

@@ -19,11 +19,12 @@ _NAMED_ADVERTISERS = 200
 
 _PLAIN = ("400", "401", "405", "429")
 _ASKING = (*_PLAIN, "503")
-_BODY = (*_ASKING, "408", "413", "415", "422")
+_BODY = (*_ASKING, "403", "408", "413", "415", "422")
 
 _ERRORS = {
     "400": "The body is no JSON, or `Host` is not one of ours.",
     "401": "The token is missing or wrong.",
+    "403": "A web page of another site asks (`Origin`).",
     "404": "There is nothing of this name.",
     "405": "This address does not allow this method.",
     "408": "The body did not come in time.",
@@ -72,7 +73,7 @@ _OPERATIONS = (
     ),
     _Operation(
         "post", "/v1/policies:rollback", "Make the release that was active before the active one again.",
-        "", (), ("Policies",), (*_ASKING, "408", "413", "422"),
+        "", (), ("Policies",), _BODY,
     ),
     _Operation("get", "/healthz", "Whether the process lives.", "", (), ("Health",), ("400", "405")),
     _Operation(
@@ -88,10 +89,10 @@ _OPERATIONS = (
 def document(base: dict[str, Any], serving: Serving) -> dict[str, Any]:
     """The whole document: ``base`` is FastAPI's, of the routes that it knows itself (OpenRTB's)."""
     _, schemas = msgspec.json.schema_components(_TYPES, ref_template=_REF)
-    _fit(schemas, serving)
     paths: dict[str, Any] = {}
     for operation in _OPERATIONS:
         paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
+    _fit(schemas, paths, serving)
     components = dict(base.get("components", {}))
     components["schemas"] = dict(components.get("schemas", {})) | schemas
     components["responses"] = {code: _error(code) for code in _ERRORS}
@@ -109,20 +110,9 @@ def document(base: dict[str, Any], serving: Serving) -> dict[str, Any]:
 
 def _gated(method: str, said: dict[str, Any]) -> dict[str, Any]:
     """An operation of another router, with what the gate in front of it may answer."""
-    codes = _ASKING if method == "get" else (*_ASKING, "408", "413")
+    codes = _ASKING if method == "get" else (*_ASKING, "403", "408", "413")
     gate = {code: {"$ref": f"#/components/responses/{code}"} for code in codes}
-    return {**said, "responses": gate | _as_sent(said["responses"])}
-
-
-def _as_sent(schema: Any) -> Any:
-    """A schema of answers whose decimals, which msgspec describes as texts, are sent as numbers."""
-    if isinstance(schema, list):
-        return [_as_sent(part) for part in schema]
-    if not isinstance(schema, dict):
-        return schema
-    if schema.get("format") == "decimal":
-        return {"type": "number"}
-    return {name: _as_sent(part) for name, part in schema.items()}
+    return {**said, "responses": gate | said["responses"]}
 
 
 def _operation(said: _Operation) -> dict[str, Any]:
@@ -165,7 +155,7 @@ def _error(code: str) -> dict[str, Any]:
     return found
 
 
-def _fit(schemas: dict[str, Any], serving: Serving) -> None:
+def _fit(schemas: dict[str, Any], paths: dict[str, Any], serving: Serving) -> None:
     """Narrow what a request may hold to what the scenario that is served has; nothing before it is open."""
     if serving.live is None:
         return
@@ -177,3 +167,12 @@ def _fit(schemas: dict[str, Any], serving: Serving) -> None:
                 choice["exclusiveMaximum"] = count
     if len(names) <= _NAMED_ADVERTISERS:
         schemas["Offer"]["properties"]["advertiser"] = {"enum": list(names)}
+    for told in schemas["Outcome"]["properties"].values():
+        told["maxItems"] = len(serving.live.scenario.rules.slot_effects)
+    schemas["Request"]["examples"] = [
+        {"request": 1, "user": world.users.count - 1},
+        {"request": 2, "candidates": [{"advertiser": name, "pctr": 0.05, "pcvr": 0.1} for name in names[:2]]},
+    ]
+    releases = [release.name for release in serving.live.policies().releases]
+    activate = paths["/v1/policies/{name}:activate"]["post"]
+    activate["parameters"] = [{**_NAME, "schema": {"type": "string", "enum": releases}}]

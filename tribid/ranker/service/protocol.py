@@ -2,10 +2,10 @@
 
 import asyncio
 from time import perf_counter
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import msgspec
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from tribid.ranker.service.gate import ARRIVED
 from tribid.ranker.service.settings import Settings
@@ -22,8 +22,9 @@ class PatientProtocol(HttpToolsProtocol):
 
     A connection has ``header_timeout_s`` to send its first request's headers, and each later request's from its first
     byte (between requests uvicorn's keep-alive timer runs), or is answered 408. More than ``max_header_bytes`` of headers
-    are answered 431. A client that does not read its answer is cut off after ``write_timeout_s``. Of more than
-    ``max_connections`` at once the newest is answered 503. The times of bodies are the ``Gate``'s.
+    are answered 431. A request that is answered before all of it came is its connection's last. A client that does not
+    read its answer is cut off after ``write_timeout_s``. Of more than ``max_connections`` at once the newest is answered
+    503. The times of bodies are the ``Gate``'s.
     """
 
     settings: ClassVar[Settings] = Settings()
@@ -72,6 +73,9 @@ class PatientProtocol(HttpToolsProtocol):
         self._in_head = False
         self._head_done()
         super().on_headers_complete()
+        assert self.cycle is not None
+        whole = _InOnePiece(self.cycle)
+        self.cycle.transport, self.cycle.on_response = cast(asyncio.Transport, whole), whole.complete
 
     def on_message_complete(self) -> None:
         """The request is there; what comes next are another one's headers."""
@@ -129,3 +133,56 @@ class PatientProtocol(HttpToolsProtocol):
         if self._write_timer is not None:
             self._write_timer.cancel()
             self._write_timer = None
+
+
+class _InOnePiece:
+    """A connection's transport as one answer sees it: the head waits for what comes next, to be sent with it.
+
+    uvicorn writes head and body one after the other; each would be a system call here, and wake the client, who can do
+    nothing with a head.
+    """
+
+    __slots__ = ("_cycle", "_done", "_head", "_transport")
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle, self._transport, self._done = cycle, cycle.transport, cycle.on_response
+        self._head: bytes | None = None
+
+    def write(self, data: bytes) -> None:
+        """Send, unless this is the answer's head."""
+        if self._head is not None:
+            self._transport.write(self._head + data)
+            self._head = b""
+        elif self._cycle.response_started:
+            self._head = self._last_words(data)
+        else:
+            self._transport.write(data)  # 100 Continue
+
+    def close(self) -> None:
+        """Send what waits and close."""
+        self._flush()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        """Whether the transport is."""
+        return self._transport.is_closing()
+
+    def complete(self) -> None:
+        """The answer is complete."""
+        self._flush()
+        self._done()
+
+    def _last_words(self, head: bytes) -> bytes:
+        """The head; where the request is not all there, one that says that the connection ends with this answer.
+
+        Nobody reads what is still to come, and it may never end.
+        """
+        if not (self._cycle.more_body and self._cycle.keep_alive):
+            return head
+        self._cycle.keep_alive = False
+        return head.removesuffix(b"\r\n") + b"connection: close\r\n\r\n"
+
+    def _flush(self) -> None:
+        if self._head:
+            self._transport.write(self._head)
+            self._head = b""

@@ -36,6 +36,10 @@ _SWITCH_S = 0.0005
 """How long a thread waits until the interpreter is taken from another for it, instead of Python's 5 ms: the ledger's thread
 needs it a few times for each commit, and every answer waits for its commit."""
 
+_GC_AFTER = 10_000
+"""Objects between two collections, instead of Python's 700: each looks at all that is in flight, and answers leave no
+cycles behind."""
+
 _log = logging.getLogger("tribid.ranker.service")
 
 
@@ -134,6 +138,7 @@ class Server(uvicorn.Server):
         if self._when_ready is not None and serving.live is not None:
             gc.collect()
             gc.freeze()  # what was loaded stays: no collection needs to look at it again
+            gc.set_threshold(_GC_AFTER, *gc.get_threshold()[1:])
             self._when_ready(serving.live)
             self._when_ready = None
         if serving.failure is not None:

@@ -17,7 +17,8 @@ class Serving:
     """A ``LiveRanker``, or what opens one, with its background work.
 
     ``on_open`` is called with the ranker as soon as there is one. ``failure`` is what stopped the opening or the
-    background work: ``/readyz`` stays 503 from then on.
+    background work: ``/readyz`` stays 503 from then on. Whoever runs the service may end it and raise that, as ``serve``
+    does; it is logged where nobody has ended it within ``shutdown_s`` and half a second.
     """
 
     def __init__(self, live: LiveRanker | Opener, settings: Settings, on_open: Callable[[LiveRanker], None]) -> None:
@@ -75,6 +76,7 @@ class Serving:
             raise
         except BaseException as error:
             self.failure = error
+            await asyncio.sleep(self.settings.shutdown_s + 0.5)  # cancelled where the service ends
             _log.error("%s: %s", "opening failed" if self.live is None else "background work failed", error)
 
     def _have(self, live: LiveRanker) -> None:

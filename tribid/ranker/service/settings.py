@@ -18,12 +18,13 @@ class Settings:
     """What the service allows. All have safe defaults; ``ValueError`` names the field on creation.
 
     ``token`` is asked of every caller, as ``Authorization: Bearer TOKEN``, except of ``/healthz`` and ``/readyz``.
-    ``hosts`` are the names that ``Host`` may hold; empty allows any. ``rate_per_s`` and ``burst`` bound each client, known
-    by its address (an IPv6 one by its /64), of which ``rate_clients`` are remembered. ``timeout_ms`` is the time budget of
-    rank requests that bring none. Sizes are bytes, times seconds: ``header_timeout_s`` from the first byte, or from the
-    connection, to the end of the headers, ``body_timeout_s`` from there to the end of the body, ``write_timeout_s`` how
-    long a client may take to read a full buffer of answer, ``keep_alive_s`` between requests. On SIGTERM ``/readyz`` is
-    503 for ``drain_s`` before the door closes, and what is in flight then has ``shutdown_s`` to finish.
+    ``hosts`` are the names that ``Host`` may hold, and a loopback ``host`` itself; empty allows any. ``rate_per_s`` and
+    ``burst`` bound each client, known by its address (an IPv6 one by its /64), of which ``rate_clients`` are remembered.
+    ``timeout_ms`` is the time budget of rank requests that bring none. Sizes are bytes, times seconds:
+    ``header_timeout_s`` from the first byte, or from the connection, to the end of the headers, ``body_timeout_s`` from
+    there to the end of the body, ``write_timeout_s`` how long a client may take to read a full buffer of answer,
+    ``keep_alive_s`` between requests. On SIGTERM ``/readyz`` is 503 for ``drain_s`` before the door closes, and what is
+    in flight then has ``shutdown_s`` to finish.
     ``metrics_advertisers`` advertisers have money metrics of their own; with more there are only sums. One rank call in
     ``stage_sample`` is timed stage by stage.
     """
@@ -58,6 +59,9 @@ class Settings:
                 raise ValueError(f"{one.name} is {value}; allowed is a number from {least.get(one.name, 0)}")
             if value == 0 and one.name not in least:
                 raise ValueError(f"{one.name} is 0; allowed is a number above 0")
+        own = f"[{self.host}]" if ":" in self.host else self.host
+        if self.hosts and own not in self.hosts and is_loopback(self.host):
+            object.__setattr__(self, "hosts", (*self.hosts, own))
         if self.port > 65_535:
             raise ValueError(f"port is {self.port}; allowed is 0 (any free one) to 65535")
         if self.token is not None:
