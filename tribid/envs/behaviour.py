@@ -39,6 +39,7 @@ class Past:
 
     def __init__(self, config: ShopWorld, items: Items, lasting: NDArray[np.float32]) -> None:
         self._config, self._items, self._lasting = config, items, lasting
+        self._latest: tuple[tuple[int, int, int], PastEvents] | None = None
         categories = np.arange(len(items.by_category[1]) - 1)
         centres = category_centres(config.seed, categories, lasting.shape[1])
         self.centres = (centres / np.linalg.norm(centres, axis=1, keepdims=True)).astype(np.float32)
@@ -64,7 +65,15 @@ class Past:
         return odds
 
     def histories(self, seed: int, day: int, user: NDArray[np.int64]) -> PastEvents:
-        """The last events of these users before the start of ``day``."""
+        """The last events of these users before the start of ``day``; a lone user's are kept for who asks next."""
+        if len(user) != 1:
+            return self._histories(seed, day, user)
+        asked, latest = (seed, day, int(user[0])), self._latest
+        if latest is None or latest[0] != asked:
+            latest = self._latest = (asked, self._histories(seed, day, user))
+        return latest[1]
+
+    def _histories(self, seed: int, day: int, user: NDArray[np.int64]) -> PastEvents:
         config, kept, b = self._config.behaviour, self._config.behaviour.kept, len(user)
         out = PastEvents(
             np.full((b, kept), -1, np.int32), np.full((b, kept), -1, np.int32), np.zeros((b, kept), np.int8),

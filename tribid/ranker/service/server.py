@@ -36,9 +36,9 @@ _SWITCH_S = 0.0005
 """How long a thread waits until the interpreter is taken from another for it, instead of Python's 5 ms: the ledger's thread
 needs it a few times for each commit, and every answer waits for its commit."""
 
-_GC_AFTER = 10_000
-"""Objects between two collections, instead of Python's 700: each looks at all that is in flight, and answers leave no
-cycles behind."""
+_GC_AFTER = 1_000
+"""Objects between two collections: each looks at that many, which takes 0.4 ms. With 10,000 everybody waits 4 ms, and the
+99th percentile of 1,000 requests a second shows it."""
 
 _log = logging.getLogger("tribid.ranker.service")
 
