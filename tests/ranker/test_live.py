@@ -1,22 +1,19 @@
 """A live ranker: hard budgets, answers that repeat, events that count once, and a clock that only goes forward."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
 
-from tribid.envs.scenario import Scenario, load_scenario
+from tests.ranker.house import NAMES, TINY, run
 from tribid.ranker import Closed, Conflict, Decision, Event, LiveRanker, Offer, Outcome, Request
 from tribid.ranker.decided import Decided
 from tribid.ranker.ledger.interface import Charge, Charged, Hold, Refused
 from tribid.ranker.ledger.memory import MemoryLedger
 from tribid.ranker.live_day import DAY_MS
-
-TINY = load_scenario("tiny")
-NAMES = ("adv_00", "adv_01", "adv_02", "adv_03", "adv_04")
 
 
 class Clock:
@@ -25,15 +22,6 @@ class Clock:
 
     def __call__(self) -> int:
         return self.now
-
-
-def run(check: Callable[[LiveRanker], Awaitable[None]], scenario: Scenario = TINY, **given: Any) -> None:
-    async def inner() -> None:
-        ranker = await LiveRanker.open(scenario, given.pop("policies", {"it": "truthful"}), **given)
-        await check(ranker)
-        await ranker.close()
-
-    asyncio.run(inner())
 
 
 def event(page: Decision, kind: Any = "click", slot: int = 0, name: str = "", **given: Any) -> Event:

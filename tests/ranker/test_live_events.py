@@ -1,29 +1,16 @@
 """Ids of events: one id is one event, and those that the ranker gives are nobody else's."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from tribid.envs.scenario import load_scenario
+from tests.ranker.house import NAMES, run
 from tribid.ranker import Conflict, LiveRanker, Outcome, Request
 from tribid.ranker.ledger.interface import Charge, Charged
 from tribid.ranker.ledger.memory import MemoryLedger
 from tribid.ranker.live_events import own_event_id
 from tribid.ranker.messages import Event
-
-TINY = load_scenario("tiny")
-NAMES = ("adv_00", "adv_01", "adv_02", "adv_03", "adv_04")
-
-
-def run(check: Callable[[LiveRanker], Awaitable[None]], **given: Any) -> None:
-    async def inner() -> None:
-        ranker = await LiveRanker.open(TINY, {"it": "truthful"}, **given)
-        await check(ranker)
-        await ranker.close()
-
-    asyncio.run(inner())
 
 
 def spent(ranker: LiveRanker) -> int:

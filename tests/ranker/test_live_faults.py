@@ -1,28 +1,16 @@
 """A live ranker whose log, ledger or clock is slow or fails: what was promised is kept, and nothing is counted twice."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 
-from tribid.envs.scenario import load_scenario
+from tests.ranker.house import NAMES, run
 from tribid.ranker import LiveRanker, Outcome, Request
 from tribid.ranker.decided import Decided
 from tribid.ranker.ledger.interface import Charge, Charged, Hold, Refused
 from tribid.ranker.ledger.memory import MemoryLedger
-
-TINY = load_scenario("tiny")
-NAMES = ("adv_00", "adv_01", "adv_02", "adv_03", "adv_04")
-
-
-def run(check: Callable[[LiveRanker], Awaitable[None]], **given: Any) -> None:
-    async def inner() -> None:
-        ranker = await LiveRanker.open(TINY, {"it": "truthful"}, **given)
-        await check(ranker)
-        await ranker.close()
-
-    asyncio.run(inner())
 
 
 def held(ranker: LiveRanker) -> int:

@@ -8,14 +8,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tribid.envs.scenario import load_scenario
+from tests.ranker.house import NAMES, TINY
 from tribid.ranker import Conflict, LiveRanker, Outcome, Request
 from tribid.ranker.ledger.interface import Charge, Hold, Ledger, Refused
 from tribid.ranker.ledger.memory import MemoryLedger
 from tribid.ranker.ledger.sqlite import SqliteLedger
 
-TINY = load_scenario("tiny")
-NAMES = ("adv_00", "adv_01", "adv_02", "adv_03", "adv_04")
 PAGE = Request(request=0, user=0)
 UNTIL = 10**15
 NOW_MS = 10**12

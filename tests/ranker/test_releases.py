@@ -10,6 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from tests.ranker import house
 from tribid.agents.bidder import BidderSpace
 from tribid.agents.policy_file import save_lineup
 from tribid.agents.testing import random_policy
@@ -26,12 +27,7 @@ POLICIES = {"old": "fixed:0.5", "new": "fixed:2", "other": "pid"}
 
 
 def run(check: Callable[[LiveRanker], Awaitable[None]], **given: Any) -> None:
-    async def inner() -> None:
-        ranker = await LiveRanker.open(TINY, POLICIES, **given)
-        await check(ranker)
-        await ranker.close()
-
-    asyncio.run(inner())
+    house.run(check, TINY, policies=POLICIES, **given)
 
 
 def test_the_first_release_answers_unless_another_is_named() -> None:

@@ -16,6 +16,7 @@ from tribid.evaluation import contest
 from tribid.evaluation.contest import HELD_OUT, Contestant, Protocol, Run, evaluate
 from tribid.evaluation.platform.parts import OWN, LearntParts, load_parts, parts_of
 from tribid.evaluation.run import judge
+from tribid.models.creatives.rate_picker import RatePicker
 from tribid.models.creatives.served import ServedCreatives
 from tribid.models.forecaster import LearntForecaster
 
@@ -72,6 +73,13 @@ def test_each_part_changes_the_days(name: str, runs: dict[str, Path], own: list[
     learnt = _runs(parts)
     assert [run.eval_seed for run in learnt] == [run.eval_seed for run in own]
     assert all(a != b for a, b in zip(_sides(learnt), _sides(own), strict=True))
+
+
+def test_a_click_model_picks_creatives_too(runs: dict[str, Path], own: list[Run]) -> None:
+    parts = parts_of(creative=str(runs["din"]))
+    forecaster, platform = load_parts(scenario(), parts)
+    assert forecaster is None and platform is not None and isinstance(platform.picker, RatePicker)
+    assert all(a != b for a, b in zip(_sides(_runs(parts)), _sides(own), strict=True))
 
 
 def test_two_processes_play_the_same_days_as_one(every: LearntParts) -> None:
