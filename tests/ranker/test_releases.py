@@ -77,6 +77,11 @@ def test_nothing_is_lost_while_releases_are_swapped() -> None:
     run(check)
 
 
+def test_users_fall_evenly_between_0_and_1() -> None:
+    places = np.sort([share_of(user) for user in range(2_000)])
+    assert np.abs(places - (np.arange(2_000) + 0.5) / 2_000).max() < 1.63 / 2_000**0.5  # Kolmogorov, one in a hundred
+
+
 def test_a_split_gives_each_arm_its_share_of_users_who_stay_with_it() -> None:
     async def check(ranker: LiveRanker) -> None:
         told = await ranker.activate("new", mode="split", percent=30)
@@ -84,7 +89,7 @@ def test_a_split_gives_each_arm_its_share_of_users_who_stay_with_it() -> None:
         first = {u: (await ranker.rank(Request(request=u, user=u))).policy.split("@")[0] for u in range(50)}
         again = {u: (await ranker.rank(Request(request=100 + u, user=u))).policy.split("@")[0] for u in range(50)}
         assert first == again
-        assert set(first.values()) == {"old", "new"}
+        assert first == {u: "new" if share_of(u) < 0.3 else "old" for u in range(50)}
         await ranker.activate("new", mode="split", percent=60)
         more = {u: (await ranker.rank(Request(request=200 + u, user=u))).policy.split("@")[0] for u in range(50)}
         assert {u for u in first if first[u] == "new"} < {u for u in more if more[u] == "new"}
