@@ -19,6 +19,7 @@ aiohttp = pytest.importorskip("aiohttp")
 from aiohttp import web  # noqa: E402
 
 from tribid.benchmark.loadtest.arrivals import constant, poisson  # noqa: E402
+from tribid.benchmark.loadtest.asks import AskPages  # noqa: E402
 from tribid.benchmark.loadtest.generator import run_load  # noqa: E402
 from tribid.benchmark.loadtest.load import Load  # noqa: E402
 from tribid.benchmark.loadtest.pages import pages_of  # noqa: E402
@@ -102,7 +103,7 @@ class FakeServer:
 
 def loaded(server, *, candidates=3, tell=None, **given):
     load = Load(**({"url": server.url, "rate": 200.0, "seconds": 1.0, "warmup": 0.0} | given))
-    return run_load(load, pages_of(TINY, load, candidates=candidates, first=100), tell)
+    return run_load(load, AskPages(load, pages_of(TINY, load, candidates=candidates, first=100)), tell)
 
 
 def test_poisson_arrivals_are_independent_and_constant_ones_evenly_spaced():
@@ -227,7 +228,7 @@ def test_errors_are_told_by_kind_and_are_no_fast_answers(given, kind):
 
 def test_nobody_there_is_an_error_too():
     load = Load(url="http://127.0.0.1:9", rate=50.0, seconds=0.2, warmup=0.0, arrivals="constant")
-    report = report_of(run_load(load, pages_of(TINY, load, candidates=0)))
+    report = report_of(run_load(load, AskPages(load, pages_of(TINY, load, candidates=0))))
     assert report.errors == {"no connection": 10} and report.failed
 
 

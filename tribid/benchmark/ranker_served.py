@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tribid.benchmark.loadtest.asks import AskPages
 from tribid.benchmark.loadtest.generator import run_load
 from tribid.benchmark.loadtest.load import Load
 from tribid.benchmark.loadtest.pages import pages_of
@@ -84,7 +85,7 @@ def loaded(
     pages = pages_of(scenario, load, candidates=candidates, events=events)
     _post(f"{server.url}/v1/rank", pages.one(_OUTSIDE), _COMPILING_S)  # the first page may wait for kernels
     before = server.cpu_seconds()
-    result = run_load(load, pages)
+    result = run_load(load, AskPages(load, pages))
     used = server.cpu_seconds() - before
     report: dict[str, Any] = as_json(report_of(result))
     return report | {"server_cpu_ms": 1e3 * used / max(1.0, rate * (load.warmup + load.seconds))}

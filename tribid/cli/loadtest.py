@@ -54,6 +54,7 @@ def loadtest(
     Example: `tribid loadtest http://127.0.0.1:8080 --rate 500 --clicks 0.05 --plot load.svg`.
     """
     with readable_errors():
+        from tribid.benchmark.loadtest.asks import AskPages
         from tribid.benchmark.loadtest.generator import run_load
         from tribid.benchmark.loadtest.load import Load
         from tribid.benchmark.loadtest.pages import pages_of
@@ -74,7 +75,7 @@ def loadtest(
             tick=tick,
         )  # fmt: skip
         with job_bar("load") as tell:
-            loaded = run_load(load, asked, tell)
+            loaded = run_load(load, AskPages(load, asked), tell)
         report = report_of(loaded)
         console.print(load_table(report))
         for line in summary(report):

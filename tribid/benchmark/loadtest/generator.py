@@ -13,13 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from tribid.benchmark.loadtest.arrivals import ARRIVALS
-from tribid.benchmark.loadtest.clicks import Clicker, Page
+from tribid.benchmark.loadtest.asks import Asks
+from tribid.benchmark.loadtest.clicks import Clicker
 from tribid.benchmark.loadtest.load import Load
-from tribid.benchmark.loadtest.pages import Pages
 from tribid.benchmark.loadtest.samples import BROKEN, TIMEOUT, UNREACHABLE, UNREADABLE, Clicks, Samples
 
 Tell = Callable[[int, int, str], None]
@@ -27,22 +26,6 @@ Tell = Callable[[int, int, str], None]
 
 _LARGE = 1 << 20
 """Bytes beyond which a body is handed to the client as a stream."""
-
-
-class Answer(msgspec.Struct):
-    """The part of an answer that is read: of one page, or of a batch."""
-
-    id: str = ""
-    slots: tuple[msgspec.Raw, ...] = ()
-    decisions: tuple[Page, ...] = ()
-
-    @property
-    def pages(self) -> tuple[Page, ...]:
-        """Every page of the answer."""
-        return self.decisions or (Page(self.id, self.slots),)
-
-
-_ANSWER = msgspec.json.Decoder(Answer)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +38,7 @@ class Loaded:
     cpu_share: float
 
 
-def run_load(load: Load, pages: Pages, tell: Tell | None = None) -> Loaded:
+def run_load(load: Load, asks: Asks, tell: Tell | None = None) -> Loaded:
     """Send the load and wait for its answers, at most ``timeout_s`` after the last request was due.
 
     Needs aiohttp (``ImportError`` names the extra).
@@ -64,14 +47,14 @@ def run_load(load: Load, pages: Pages, tell: Tell | None = None) -> Loaded:
         import aiohttp  # noqa: F401  # to fail before anything is begun
     except ImportError:
         raise ImportError("a load test needs aiohttp: pip install 'tribid[loadtest]'") from None
-    return asyncio.run(Generator(load, pages, tell or (lambda done, total, note: None)).run())
+    return asyncio.run(Generator(load, asks, tell or (lambda done, total, note: None)).run())
 
 
 class Generator:
     """One run of a load; see ``run_load``."""
 
-    def __init__(self, load: Load, pages: Pages, tell: Tell) -> None:
-        self._load, self._pages, self._tell = load, pages, tell
+    def __init__(self, load: Load, asks: Asks, tell: Tell) -> None:
+        self._load, self._asks, self._tell = load, asks, tell
         rng = np.random.default_rng(load.seed)
         self._samples = Samples.of(ARRIVALS[load.arrivals](load.rate, load.warmup + load.seconds, rng))
         self._queue: asyncio.Queue[int] = asyncio.Queue()
@@ -124,7 +107,7 @@ class Generator:
         """One connection: takes the request that has waited longest, again and again."""
         while True:
             request = await self._queue.get()
-            content = await self._post(session, request)
+            content = await self._send(session, request)
             if content is not None:
                 self._read(request, content, clicker)
             self._failed += self._samples.status[request] != 200
@@ -132,15 +115,20 @@ class Generator:
             if self._done == len(self._samples.due):
                 self._all_done.set()
 
-    async def _post(self, session: Any, request: int) -> bytes | None:
+    async def _send(self, session: Any, request: int) -> bytes | None:
+        """The last step's answer; None as soon as a step has none."""
         import aiohttp
 
-        samples, body = self._samples, self._pages.body(request, self._load.batch)
+        samples, content = self._samples, b""
         samples.sent[request] = self._now()
         try:
-            async with session.post(self._load.rank_url, data=_sendable(body)) as response:
-                content: bytes = await response.read()
-                samples.status[request] = response.status
+            for method, url, body in self._asks.steps(request):
+                sent = None if body is None else _sendable(body)
+                async with session.request(method, url, data=sent, allow_redirects=False) as response:
+                    content = await response.read()
+                    samples.status[request] = response.status
+                if response.status != 200:
+                    break
         except TimeoutError:
             samples.status[request] = TIMEOUT
         except aiohttp.ClientConnectorError:
@@ -152,8 +140,8 @@ class Generator:
 
     def _read(self, request: int, content: bytes, clicker: Clicker) -> None:
         try:
-            pages = _ANSWER.decode(content).pages
-        except msgspec.DecodeError:
+            pages = self._asks.read(request, content)
+        except ValueError:
             self._samples.status[request] = UNREADABLE
             return
         self._samples.slots[request] = sum(len(page.slots) for page in pages)

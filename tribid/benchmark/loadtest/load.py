@@ -12,7 +12,7 @@ from tribid.ranker.messages import MAX_BATCH
 class Load:
     """Open-loop load on the ranker at ``url`` (``http://127.0.0.1:8080``).
 
-    ``rate`` POSTs a second are due for ``warmup`` seconds, which are not counted, and then for ``seconds``; each asks for
+    ``rate`` requests a second are due for ``warmup`` seconds, which are not counted, and then for ``seconds``; each asks for
     ``batch`` pages. At most ``connections`` are open at once. ``timeout_s`` is when an answer is given up. ``clicks`` is
     the share of answered pages that are clicked. ``token`` is sent as a bearer token. ``ValueError`` names a wrong field.
     """
@@ -44,14 +44,14 @@ class Load:
                 raise ValueError(f"{name} is {value}; allowed is {low:g} to {high:g}")
 
     @property
-    def rank_url(self) -> str:
-        """Where pages are asked for."""
-        return f"{self.url.rstrip('/')}/v1/rank"
+    def base(self) -> str:
+        """The URL without a slash at its end."""
+        return self.url.rstrip("/")
 
     @property
     def events_url(self) -> str:
         """Where clicks go."""
-        return f"{self.url.rstrip('/')}/v1/events"
+        return f"{self.base}/v1/events"
 
     @property
     def headers(self) -> dict[str, str]:
