@@ -25,6 +25,15 @@ def test_a_users_history_does_not_depend_on_who_else_is_asked_for():
         np.testing.assert_array_equal(whole[17], alone[0])
 
 
+@pytest.mark.parametrize("asked", [(4, 10, 17), (3, 11, 17), (3, 10, 18)])
+def test_who_asks_for_one_user_gets_that_user_of_that_day_and_seed_whoever_was_asked_for_last(asked):
+    past = _past()[2]
+    past.histories(3, 10, np.array([17]))
+    seed, day, user = asked
+    kept, anew = past.histories(seed, day, np.array([user])), _past()[2].histories(seed, day, np.array([user, 0]))
+    assert all(np.array_equal(a[0], b[0]) for a, b in zip(kept, anew, strict=True))
+
+
 def test_histories_run_from_the_oldest_event_to_yesterdays_last_and_end_where_their_length_says():
     config, _, past = _past()
     told = past.histories(3, 10, np.arange(100))
