@@ -64,6 +64,12 @@ def test_the_numbers_of_the_streams_are_never_renumbered() -> None:
         "CREATIVE": 17,
         "ORDER": 18,
         "EXPLORE": 19,
+        "SCENE": 20,
+        "OUTREACH": 21,
+        "OPEN": 22,
+        "CONSUMER": 23,
+        "SEARCH": 24,
+        "ACTION": 25,
     }
 
 

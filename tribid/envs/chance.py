@@ -40,6 +40,12 @@ class Stream(IntEnum):
     CREATIVE = 17
     ORDER = 18
     EXPLORE = 19
+    SCENE = 20
+    OUTREACH = 21
+    OPEN = 22
+    CONSUMER = 23
+    SEARCH = 24
+    ACTION = 25
 
 
 _MASK = np.uint64(0xFFFFFFFF)

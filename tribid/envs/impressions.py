@@ -23,14 +23,14 @@ from numpy.typing import NDArray
 
 from tribid.envs import market
 from tribid.envs.behaviour import PastEvents
-from tribid.envs.chance import Stream, uniforms
 from tribid.envs.exploration import ExploringForecaster, ExploringPicker, creatives_explored, explored
 from tribid.envs.market import MarketState, Tick
+from tribid.envs.orders import after_click
 from tribid.envs.picture_files import write_creatives
 from tribid.envs.platform import Forecaster, Platform
 from tribid.envs.scenario import Scenario
 from tribid.envs.shop import Shop
-from tribid.envs.worlds import Orders, ShopWorld
+from tribid.envs.worlds import ShopWorld
 from tribid.files import replacing
 
 Progress = Callable[[int, int], None]
@@ -217,22 +217,6 @@ def _shown(plan: LogPlan, shop: Shop, tick: Tick) -> pl.DataFrame:
             "true_buying": visits.buying[requests.session[row]],
         }
     )  # fmt: skip
-
-
-def after_click(
-    orders: Orders, seed: int, day: int, request: NDArray[np.int64], ad: NDArray[np.int64], clicked: NDArray[np.bool_],
-    ordered: NDArray[np.bool_], category: NDArray[np.int64],
-) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:  # fmt: skip
-    """Whether each click came to a cart [E], and after how many hours an order came (NaN without one), float32 [E].
-
-    Delays are exponential (Chapelle, KDD 2014) with a mean of their category.
-    """
-    draws = uniforms(seed, Stream.ORDER, day, request, ad)
-    cart = clicked & (draws[:, 0] < np.where(ordered, orders.cart_with_order, orders.cart_without_order))
-    spread = uniforms(0, Stream.ORDER, 0, 2**31 + category)[:, 0]
-    mean = orders.delay_hours * np.exp(orders.delay_spread * (2.0 * spread - 1.0))
-    delay = np.where(ordered, -np.log1p(-draws[:, 1]) * mean, np.nan)
-    return cart, delay.astype(np.float32)
 
 
 def _sessions(shop: Shop, tick: Tick) -> pl.DataFrame:

@@ -10,19 +10,28 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from itertools import pairwise
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tribid.envs.advertisers import Advertisers
 from tribid.envs.decision import beliefs_of, law_of, slot_effects_of
-from tribid.envs.places import multipliers_on, places_of_requests
+from tribid.envs.places import NOBODY, multipliers_on, places_of_requests
 from tribid.envs.platform import Forecaster, Platform, Rates, Requests
 from tribid.envs.scenario import Scenario
-from tribid.envs.settlement import Counts, Slots, counts_of, new_counts, new_slots, settle_table
+from tribid.envs.settlement import Counts, Slots, counts_of, new_counts, new_slots, settle_table, slots_of
 from tribid.envs.workspace import workspace
-from tribid.envs.world import Arrivals, Day, DirectWorld, Settling, World, build_world
+from tribid.envs.world import (
+    Arrivals,
+    Day,
+    DirectWorld,
+    PagePart,
+    RememberingWorld,
+    Settling,
+    World,
+    build_world,
+)
 
 RECENT_TICKS = 3
 
@@ -48,6 +57,7 @@ class MarketState:
     ``left_micros`` [A] is what each advertiser may still spend; ``multipliers`` [A, S] those of the last tick;
     ``recent`` the ledgers of the last three ticks, newest first; ``total`` the day's. M days in step (``reset_many``) are
     one state whose arrays have a first axis of M and whose ``days`` lists them all; ``day`` is then the first.
+    ``memory`` is what a world that remembers its users knows of them (of M days: a tuple of M; None in other worlds).
     """
 
     scenario: Scenario
@@ -60,6 +70,7 @@ class MarketState:
     recent: tuple[Ledger, ...]
     total: Ledger
     days: tuple[Day, ...] = ()
+    memory: Any = None
 
     @property
     def advertisers(self) -> Advertisers:
@@ -123,12 +134,14 @@ def reset(
     *,
     forecaster: Forecaster | None = None,
     platform: Platform | None = None,
+    memory: object = None,
 ) -> MarketState:
     """A market at the start of day ``day`` of ``seed``: full budgets, no history.
 
     ``forecaster`` replaces the scenario's own predictions, ``platform`` a shop's retrieval, choice of creatives and
     knowledge of a visit's state (``ValueError`` for another world). The world (users, items, advertisers) is fixed by the
-    scenario; seed and day decide who comes and what they do.
+    scenario; seed and day decide who comes and what they do. ``memory``, in a world that remembers, is that of the state
+    at the end of the day before (``ValueError`` for another); left out, users have met no ad yet.
     """
     _check_seed("seed", seed, 2**63)
     _check_seed("day", day, 2**32 - 1)
@@ -139,7 +152,9 @@ def reset(
                 f"a platform's parts were given; scenario {scenario.name} is no shop and has no place for them"
             )
         world = cast(World, world.with_platform(platform))
-    return _opened(scenario, world, forecaster, (world.day(seed, day),), (len(world.advertisers),))
+    if memory is not None and not hasattr(world, "overnight"):
+        raise ValueError(f"a memory was given; scenario {scenario.name} is of kind {scenario.world.kind} and has none")
+    return _opened(scenario, world, forecaster, (world.day(seed, day),), (len(world.advertisers),), memory)
 
 
 def reset_many(scenario: Scenario, seeds: Sequence[int], days: Sequence[int]) -> MarketState:
@@ -158,7 +173,7 @@ def reset_many(scenario: Scenario, seeds: Sequence[int], days: Sequence[int]) ->
         _check_seed("day", day, 2**32 - 1)
     world = build_world(scenario)
     plans = tuple(world.day(seed, day) for seed, day in zip(seeds, days, strict=True))
-    return _opened(scenario, world, None, plans, (len(plans), len(world.advertisers)))
+    return _opened(scenario, world, None, plans, (len(plans), len(world.advertisers)), None)
 
 
 def step(state: MarketState, multipliers: ArrayLike) -> tuple[MarketState, Tick]:
@@ -190,8 +205,15 @@ def step_many(state: MarketState, multipliers: NDArray[np.float64], *, threads: 
 
 
 def _opened(
-    scenario: Scenario, world: World, forecaster: Forecaster | None, days: tuple[Day, ...], shape: tuple[int, ...]
-) -> MarketState:
+    scenario: Scenario, world: World, forecaster: Forecaster | None, days: tuple[Day, ...], shape: tuple[int, ...],
+    memory: object,
+) -> MarketState:  # fmt: skip
+    remembers = cast(RememberingWorld, world) if hasattr(world, "overnight") else None
+    if remembers is not None and memory is None:
+        opened = tuple(remembers.opening(day) for day in days)
+        memory = opened if len(shape) > 1 else opened[0]
+    elif remembers is not None:
+        memory = remembers.overnight(memory, days[0])
     return MarketState(
         scenario=scenario,
         world=world,
@@ -203,6 +225,7 @@ def _opened(
         recent=(),
         total=Ledger(new_counts(*shape), np.zeros(shape, np.int64)),
         days=days if len(shape) > 1 else (),
+        memory=memory,
     )
 
 
@@ -215,11 +238,14 @@ def _settled(
     shape = (len(own_days), *state.left_micros.shape[-1:])
     flat_left, flat_counts = left.reshape(shape), Counts(*(count.reshape(shape) for count in counts))
     sides = np.ascontiguousarray(chosen.reshape(*shape, -1).swapaxes(1, 2))
+    memories = list(state.memory) if state.days and state.memory is not None else [state.memory] * len(own_days)
 
     def settle(first: int, last: int) -> None:
         part = slice(first, last)
         counted = Counts(*(count[part] for count in flat_counts))
-        _settle(state, own_days[part], sides[part], flat_left[part], counted, pages, tables)
+        memories[part] = _settle(
+            state, own_days[part], memories[part], sides[part], flat_left[part], counted, pages, tables
+        )
 
     parts = min(threads, len(own_days))
     edges = [len(own_days) * k // parts for k in range(parts + 1)]
@@ -238,45 +264,94 @@ def _settled(
         multipliers=chosen,
         recent=(ledger, *state.recent[: RECENT_TICKS - 1]),
         total=state.total + ledger,
+        memory=None if state.memory is None else tuple(memories) if state.days else memories[0],
     )
 
 
 def _settle(
-    state: MarketState, days: tuple[Day, ...], sides: NDArray[np.float64], left: NDArray[np.int64], counts: Counts,
-    pages: Slots, tables: list[tuple[Arrivals, Rates]],
-) -> None:  # fmt: skip
-    """Play the tick of some days in place: directly where the world can, else from tables of rates, day by day."""
+    state: MarketState, days: tuple[Day, ...], memories: list[Any], sides: NDArray[np.float64], left: NDArray[np.int64],
+    counts: Counts, pages: Slots, tables: list[tuple[Arrivals, Rates]],
+) -> list[Any]:  # fmt: skip
+    """Play the tick of some days in place: directly where the world can, else from tables of rates, day by day.
+
+    Returns the days' memories after the tick.
+    """
     world, rules = state.world, state.scenario.rules
-    slots = slot_effects_of(rules)
-    law = law_of(rules)
-    outcomes = world.leaving, rules.outcomes == "expected"
     if hasattr(world, "settle") and state.forecaster is world.forecaster:
+        slots = slot_effects_of(rules)
         direct = cast(DirectWorld, world)  # asking isinstance of a protocol costs more than a small tick
         desk, tile, block = workspace(direct.places.click.shape[1], len(slots))
         sides = multipliers_on(direct.places, sides)
-        job = Settling(law, slots, direct.places, *outcomes, sides, left, counts, pages, desk, tile, block)
+        outcomes = world.leaving, rules.outcomes == "expected"
+        job = Settling(law_of(rules), slots, direct.places, *outcomes, sides, left, counts, pages, desk, tile, block)
         direct.settle(days, state.tick, job)
-        return
+        return memories
+    after = []
     for m, day in enumerate(days):
-        arrivals = world.arrivals(day, state.tick)
-        requests, truth = arrivals
-        predicted = _predicted(replace(state, day=day), arrivals)
-        if len(pages.winner):
-            tables.append((arrivals, predicted))
-        places, shelf = places_of_requests(world.advertisers, requests)
-        desk, tile, block = workspace(truth.ctr.shape[1], len(slots))
-        gone = np.zeros(int(requests.session.max(initial=-1)) + 1, np.bool_)
+        one = replace(state, day=day, memory=memories[m])
+        after.append(_settle_day(one, sides[m], left[m], counts_of(counts, m), pages, tables))
+    return after
+
+
+def _settle_day(
+    state: MarketState, sides: NDArray[np.float64], left: NDArray[np.int64], counts: Counts, pages: Slots,
+    tables: list[tuple[Arrivals, Rates]],
+) -> Any:  # fmt: skip
+    """Play one day's tick from tables of rates; its memory after the tick."""
+    world, day, tick, memory = state.world, state.day, state.tick, state.memory
+    if memory is None:
+        arrivals = world.arrivals(day, tick)
+        parts: Sequence[PagePart] = [
+            PagePart(slice(0, len(arrivals.requests.request)), slot_effects_of(state.scenario.rules), world.leaving)
+        ]
+    else:
+        remembers = cast(RememberingWorld, world)
+        memory, charge = remembers.before_tick(memory, day, tick, left)
+        left -= charge
+        arrivals = remembers.arrivals(day, tick, memory)
+        parts = remembers.page_parts(arrivals.requests)
+    predicted = _predicted(state, arrivals)
+    if len(pages.winner):
+        tables.append((arrivals, predicted))
+    elif memory is not None:
+        pages = new_slots(len(arrivals.requests.request), len(state.scenario.rules.slot_effects))
+    _settle_parts(state, parts, sides, left, counts, pages, arrivals, predicted)
+    return None if memory is None else remembers.after_tick(memory, day, tick, arrivals, pages)
+
+
+def _settle_parts(
+    state: MarketState, parts: Sequence[PagePart], sides: NDArray[np.float64], left: NDArray[np.int64], counts: Counts,
+    pages: Slots, arrivals: Arrivals, predicted: Rates,
+) -> None:  # fmt: skip
+    """Settle parts of a tick's pages in turn; a visit that has left is gone in the later ones, too."""
+    rules, law, day = state.scenario.rules, law_of(state.scenario.rules), state.day
+    gone = np.zeros(int(arrivals.requests.session.max(initial=-1)) + 1, np.bool_)
+    for rows, slots, leaving in parts:
+        requests = arrivals.requests.rows(rows)
+        places, shelf = places_of_requests(state.world.advertisers, requests)
+        desk, tile, block = workspace(predicted.ctr.shape[1], len(slots))
+        own = slots_of(pages, rows) if len(pages.winner) else pages
+        truth = arrivals.truth
         settle_table(
-            law, slots, places, *outcomes, multipliers_on(places, sides[m]), left[m], counts_of(counts, m), pages,
+            law, slots, places, leaving, rules.outcomes == "expected", multipliers_on(places, sides), left, counts, own,
             desk, tile, block, shelf, requests.segment, requests.session, requests.reserve_micros,
-            beliefs_of(rules, requests), predicted.ctr, predicted.cvr, truth.ctr, truth.cvr, np.uint64(day.seed), day.day,
-            requests.request, gone,
+            beliefs_of(rules, requests), predicted.ctr[rows], predicted.cvr[rows], truth.ctr[rows], truth.cvr[rows],
+            np.uint64(day.seed), day.day, requests.request, gone,
         )  # fmt: skip
 
 
 def _predicted(state: MarketState, arrivals: Arrivals) -> Rates:
-    predicted = state.forecaster.predict(state.day.seed, arrivals.requests, arrivals.truth)
-    return predicted if state.forecaster is state.world.forecaster else checked_rates(predicted, arrivals.truth)
+    requests, truth = arrivals
+    who = requests.candidates
+    empty = None if who is None or not (who == NOBODY).any() else who == NOBODY
+    if empty is not None and who is not None:  # a forecaster is asked of somebody everywhere
+        requests = requests._replace(candidates=np.where(empty, np.maximum(who.max(axis=1, keepdims=True), 0), who))
+    predicted = state.forecaster.predict(state.day.seed, requests, truth)
+    if state.forecaster is not state.world.forecaster:
+        predicted = checked_rates(predicted, truth)
+    if empty is None:
+        return predicted
+    return Rates(*(np.where(empty, np.float32(0.0), rate) for rate in predicted))
 
 
 @cache

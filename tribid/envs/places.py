@@ -11,6 +11,8 @@ from tribid.envs.platform import Requests
 
 EVERYBODY = np.zeros((0, 0), np.int32)
 """No shelves of candidates: every advertiser is one, in their order."""
+NOBODY = -1
+"""A place on a shelf that stays empty: it bids nothing, wins nothing and is told nothing."""
 
 
 class Places(NamedTuple):
@@ -34,16 +36,17 @@ class Places(NamedTuple):
 
 
 def places_of(advertisers: Advertisers, who: NDArray[np.int32] = EVERYBODY) -> Places:
-    """The advertisers on shelves ``who`` [G, N], or all on one."""
+    """The advertisers on shelves ``who`` [G, N] (``NOBODY`` where a place is empty), or all on one."""
     shelf = who if len(who) else np.arange(len(advertisers), dtype=np.int32)[None]
     order = np.argsort(shelf, axis=None, kind="stable")
+    taken = shelf >= 0
     return Places(
         who=who,
-        click=advertisers.bid_per_click[shelf],
-        per_pcvr=advertisers.bid_per_pcvr[shelf],
+        click=np.where(taken, advertisers.bid_per_click[shelf], 0.0),
+        per_pcvr=np.where(taken, advertisers.bid_per_pcvr[shelf], 0.0),
         mean_pcvr=advertisers.mean_pcvr[shelf],
         value=advertisers.price_micros[shelf].astype(np.float64),
-        opted=advertisers.opted_in[shelf].astype(np.float64),
+        opted=np.where(taken, advertisers.opted_in[shelf], False).astype(np.float64),
         cap_micros=advertisers.cap_micros,
         first=np.searchsorted(shelf.ravel()[order], np.arange(len(advertisers) + 1)),
         place=order,
@@ -63,12 +66,13 @@ def places_of_requests(advertisers: Advertisers, requests: Requests) -> tuple[Pl
         return everybodys_places(advertisers), np.zeros(len(requests.request), np.int64)
     who, most = requests.candidates, len(advertisers) - 1
     in_order = np.sort(who, axis=1)
-    bad = (in_order < 0) | (in_order > most)
-    bad[:, 1:] |= in_order[:, 1:] == in_order[:, :-1]
+    bad = (in_order < NOBODY) | (in_order > most)
+    bad[:, 1:] |= (in_order[:, 1:] == in_order[:, :-1]) & (in_order[:, 1:] != NOBODY)
     if bad.any():
         row, place = np.argwhere(bad)[0]
         raise ValueError(
-            f"candidates of row {row} hold {in_order[row, place]}; allowed are advertisers 0 to {most}, each once"
+            f"candidates of row {row} hold {in_order[row, place]}; allowed are advertisers 0 to {most}, each once, and "
+            f"{NOBODY} for a place that stays empty"
         )
     return places_of(advertisers, who), np.arange(len(requests.request))
 

@@ -11,6 +11,7 @@ from numba import njit, uint64
 from numpy.typing import NDArray
 
 from tribid.envs.chance import Stream, lognormal_table, mix64, stream_key
+from tribid.envs.channels.sends import Sends
 
 
 class Requests(NamedTuple):
@@ -23,6 +24,11 @@ class Requests(NamedTuple):
     None means that all advertisers are candidates of every request, in their order. ``buying`` [B] float32 is the
     platform's belief that the visit means to buy, which dynamic ranking uses (None: it has none). ``creative`` [B, N] is
     which of its creatives each candidate would be shown with (None: its first).
+
+    A candidate of -1 is nobody: the place stays empty. Of a world that remembers its users (``tribid.envs.journey``; None
+    elsewhere): ``scene`` [B] int8 where the page is, ``stage`` [B, N] int8 the user's stage with each candidate's brand,
+    ``shown`` [B, N] int16 the day's exposures of it before, ``bought`` [B] int32 the category of a recent order (-1: none),
+    and ``content`` [B, N] int8 the content that each candidate would be shown with (None: plain).
     """
 
     day: int
@@ -35,6 +41,11 @@ class Requests(NamedTuple):
     candidates: NDArray[np.int32] | None = None
     buying: NDArray[np.float32] | None = None
     creative: NDArray[np.int8] | None = None
+    scene: NDArray[np.int8] | None = None
+    stage: NDArray[np.int8] | None = None
+    shown: NDArray[np.int16] | None = None
+    bought: NDArray[np.int32] | None = None
+    content: NDArray[np.int8] | None = None
 
     def rows(self, part: slice) -> "Requests":
         """Some of the requests, as they came."""
@@ -105,12 +116,33 @@ class StateModel(Protocol):
         ...
 
 
+class ContentPicker(Protocol):
+    """Chooses which content (``tribid.envs.sequential.contents.CONTENTS``) each candidate would be shown with."""
+
+    def pick(self, seed: int, requests: Requests, stage: NDArray[np.int8]) -> NDArray[np.int8]:
+        """A content [B, N] for each candidate at the user's stage [B, N] with its brand; rows do not see each other."""
+        ...
+
+
+class Outreach(Protocol):
+    """Sends messages outside the auction, such as e-mail and display, at the start of a tick."""
+
+    def send(self, seed: int, day: int, tick: int, memory: Any) -> Sends:
+        """What is to be sent now, for the memory of the tick's start; a pure function of its arguments."""
+        ...
+
+
 class Platform(NamedTuple):
-    """The learnt parts of a platform, beside its forecaster; what is None is the world's own."""
+    """The learnt parts of a platform, beside its forecaster; what is None is the world's own.
+
+    ``content`` and ``outreach`` are for worlds that remember their users (``kind: journey``).
+    """
 
     retriever: Retriever | None = None
     picker: CreativePicker | None = None
     state: StateModel | None = None
+    content: ContentPicker | None = None
+    outreach: Outreach | None = None
 
 
 @njit(cache=True, nogil=True)

@@ -74,11 +74,22 @@ def _platform_floor(before: MarketState, after: MarketState, reward: Reward) -> 
     return _own(before, after, reward) - shortfall
 
 
+def _attributed(before: MarketState, after: MarketState, reward: Reward) -> NDArray[np.float64]:
+    """Own score on conversions credited by the reward's ``attribution``, of a journey."""
+    from tribid.envs.attribution.reward import attributed_own  # which stands on this module's score
+
+    return attributed_own(before, after, reward)
+
+
 REWARDS: dict[str, RewardPart] = {
     "own": _own,
     "surplus": _surplus,
     "total": _total,
     "mix": _mix,
     "platform_floor": _platform_floor,
+    "attributed": _attributed,
 }
-"""Reward parts by name: own, surplus (value minus payment), total (everybody's), mix (MAAB), platform_floor (MACG)."""
+"""Reward parts by name: own, surplus (value minus payment), total (everybody's), mix (MAAB), platform_floor (MACG), and
+
+attributed (own, on credited conversions).
+"""

@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from tribid.envs.attribution.config import Attribution
+from tribid.envs.journey.config import JourneyWorld
 from tribid.envs.worlds import (
     AuctionNetWorld,
     FeedWorld,
@@ -129,10 +131,13 @@ class GeneratedAdvertisers(Part):
 class Reward(Part):
     """Which reward a learner gets; see ``tribid.envs.reward``."""
 
-    part: Literal["own", "surplus", "total", "mix", "platform_floor"] = "own"
+    part: Literal["own", "surplus", "total", "mix", "platform_floor", "attributed"] = "own"
     temperature: Positive = 1.0
     revenue_floor: Share = 0.5
     penalty_exponent: float = Field(2.0, ge=0, le=10, allow_inf_nan=False)
+    attribution: Attribution | None = Field(
+        None, description="of part attributed; left out, linear over feed and search"
+    )
 
 
 class Scenario(Part):
@@ -140,7 +145,9 @@ class Scenario(Part):
 
     name: str = Field(min_length=1, max_length=80)
     description: str = ""
-    world: FeedWorld | ShopWorld | AuctionNetWorld | ReplayWorld = Field(FeedWorld(), discriminator="kind")
+    world: FeedWorld | ShopWorld | AuctionNetWorld | ReplayWorld | JourneyWorld = Field(
+        FeedWorld(), discriminator="kind"
+    )
     rules: Rules = Rules()
     advertisers: tuple[Advertiser, ...] = Field((), description="listed one by one; left out, a feed generates them")
     generated: GeneratedAdvertisers = GeneratedAdvertisers()
@@ -156,6 +163,12 @@ class Scenario(Part):
             raise ValueError(f"advertisers: none listed; a {self.world.kind} world takes a list, only a feed generates")
         if not isinstance(self.world, FeedWorld) and self.rules.segments != "none":
             raise ValueError(f"rules.segments is {self.rules.segments!r}; a {self.world.kind} world allows none")
+        if isinstance(self.world, JourneyWorld):
+            self.world.check_slots(len(self.rules.slot_effects))
+        elif self.reward.part == "attributed":
+            raise ValueError(
+                f"reward.part is 'attributed'; a {self.world.kind} world has no touches to credit, a journey has"
+            )
         return self
 
     @cached_property
@@ -168,6 +181,8 @@ class Scenario(Part):
             del content["world"]["retrieval"]  # scenarios from before there was retrieval keep their names
         if self.rules.ocpc.click_value == Ocpc().click_value:
             del content["rules"]["ocpc"]["click_value"]  # older scenarios had none
+        if self.reward.attribution is None:
+            del content["reward"]["attribution"]  # nor that
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     def with_changes(self, **changes: Any) -> "Scenario":
@@ -266,7 +281,7 @@ def log_digest(path: str | Path) -> str:
 
 
 def _where(location: tuple[int | str, ...]) -> str:
-    kinds = {"feed", "auctionnet", "replay"}
+    kinds = {"feed", "shop", "journey", "auctionnet", "replay"}
     return ".".join(str(step) for step in location if step not in kinds) or "scenario"
 
 

@@ -102,6 +102,11 @@ def new_slots(requests: int, slots: int) -> Slots:
     )
 
 
+def slots_of(pages: Slots, rows: slice) -> Slots:
+    """Some of the pages; views."""
+    return pages._replace(**{name: column[rows] for name, column in pages._asdict().items()})
+
+
 class Block(NamedTuple):
     """Requests settled side by side: R = ``WIDTH`` of them, K slots.
 
@@ -314,6 +319,8 @@ def tell(who: Any, seen: Any, counts: Counts) -> None:
     for g in range(seen.shape[1]):
         for i in range(seen.shape[2]):
             w = i if who.shape[0] == 0 else who[g, i]
+            if w < 0:
+                continue  # nobody's place
             counts.served[w] += seen[0, g, 0]
             counts.took_part[w] += seen[1, g, i]
             counts.gap[w] += seen[2, g, i]

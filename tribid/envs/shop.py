@@ -8,7 +8,7 @@ can be seen of a user is the history of the days before and the events of the vi
 import copy
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numba import njit
@@ -53,13 +53,25 @@ class Shop:
         self.past = Past(config, self.items, feed.users.interests)
         self.looks: Looks = looks_of(config.creatives, config.seed, len(feed.ads.price), config.users.count)
         self.platform = Platform()
-        self.forecaster: Forecaster = ShopTruth(self, feed.noisy)
+        self.forecaster: Forecaster = self.own_forecaster()
 
-    def with_platform(self, platform: Platform) -> "Shop":
-        """The same shop with these learnt parts."""
+    def own_forecaster(self) -> Forecaster:
+        """The shop's own predictions."""
+        return ShopTruth(self, self.feed.noisy)
+
+    def with_platform(self, platform: Platform) -> Self:
+        """The same shop with these learnt parts; ``ValueError`` for parts that only a world with a memory has."""
+        self.check_platform(platform)
         other = copy.copy(self)
-        other.platform, other.forecaster = platform, ShopTruth(other, self.feed.noisy)
+        other.platform = platform
+        other.forecaster = other.own_forecaster()
         return other
+
+    def check_platform(self, platform: Platform) -> None:
+        """Raise for parts that this world has no place for."""
+        for name in ("content", "outreach"):
+            if getattr(platform, name) is not None:
+                raise ValueError(f"platform.{name} was given; allowed is none in a world of kind {self.config.kind}")
 
     def day(self, seed: int, day: int) -> Day:
         """Counts of each tick."""
@@ -82,10 +94,17 @@ class Shop:
         self, seed: int, day: int, tick: int, request: NDArray[np.int64], visits: Visits, visit: NDArray[np.int64]
     ) -> Arrivals:
         """Pages ``request`` [B] of these visits; ``visit`` [B] says whose each is."""
+        requests = self.with_creatives(seed, self.asked(seed, day, tick, request, visits, visit))
+        return Arrivals(requests, self.rates(seed, requests, visits.buying[visit].astype(np.float32)))
+
+    def asked(
+        self, seed: int, day: int, tick: int, request: NDArray[np.int64], visits: Visits, visit: NDArray[np.int64]
+    ) -> Requests:
+        """The requests of those pages with their candidates, before creatives are picked."""
         belief = self.belief(visits.events, visits.guess)
         guess = visits.guess if self.platform.state is None else belief >= 0.5
         candidates = self.candidates(seed, day, visits.user)
-        requests = Requests(
+        return Requests(
             day=day,
             tick=tick,
             request=request,
@@ -96,16 +115,18 @@ class Shop:
             candidates=None if candidates is None else candidates[visit],
             buying=belief[visit],
         )
-        if self.platform.picker is not None:
-            named = requests._replace(candidates=self.candidates_of(requests))
-            requests = requests._replace(creative=self.platform.picker.pick(seed, named))
-        return Arrivals(requests, self.rates(seed, requests, visits.buying[visit].astype(np.float32)))
+
+    def with_creatives(self, seed: int, requests: Requests) -> Requests:
+        """The requests with the creatives that the platform's picker chooses, if it has one."""
+        if self.platform.picker is None:
+            return requests
+        named = requests._replace(candidates=self.candidates_of(requests))
+        return requests._replace(creative=self.platform.picker.pick(seed, named))
 
     def rates(self, seed: int, requests: Requests, buying: NDArray[np.float32]) -> Rates:
         """True rates [B, N] of the requests' candidates for visits that mean to buy with this chance [B]."""
         who, feed = self.candidates_of(requests), self.feed
-        creative = np.zeros(who.shape, np.int8) if requests.creative is None else requests.creative
-        look = self.looks.effect(requests.user[:, None], who.astype(np.int64), creative.astype(np.int64))
+        extras = self.extras(requests)
         user, visitor = np.unique(requests.user, return_inverse=True)
         z = self.past.interests(seed, requests.day, user)[visitor]
         out = Rates(np.empty(who.shape, np.float32), np.empty(who.shape, np.float32))
@@ -115,9 +136,18 @@ class Shop:
             (out.cvr, feed.ads.cvr, feed.users.power, 1),
         ):
             shift = trait[requests.user] + effects[2 + kind] * buying
-            extra = look if kind == 0 else np.zeros((0, 0), np.float32)
-            _rates(z, shift, who, self.items.interests, level, effects[kind], extra, rate)
+            _rates(z, shift, who, self.items.interests, level, effects[kind], extras[kind], rate)
         return out
+
+    def extras(self, requests: Requests) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What more is added to the log-odds [B, N] of clicks and of conversions; an empty array adds nothing."""
+        return self.look(requests), np.zeros((0, 0), np.float32)
+
+    def look(self, requests: Requests) -> NDArray[np.float32]:
+        """What the creatives do to the log-odds of a click, [B, N]."""
+        who = self.candidates_of(requests)
+        creative = np.zeros(who.shape, np.int8) if requests.creative is None else requests.creative
+        return self.looks.effect(requests.user[:, None], who.astype(np.int64), creative.astype(np.int64))
 
     def candidates_of(self, requests: Requests) -> NDArray[np.int32]:
         """The requests' candidates [B, N], also where that is everybody."""

@@ -21,6 +21,7 @@ from tribid.envs.market import RECENT_TICKS, Ledger, MarketState
 from tribid.envs.places import multipliers_on
 from tribid.envs.scenario import Scenario, load_scenario
 from tribid.envs.settlement import Counts, Slots, counts_of, new_counts, new_slots, tell
+from tribid.envs.shop import Shop
 from tribid.envs.workspace import workspace
 from tribid.envs.world import Settling
 from tribid.files import replacing
@@ -51,21 +52,32 @@ def stream_day(
     ``policy`` gives each tick's multipliers [A] or [A, S] for the state before it; without one everybody bids
     ``multiplier`` times its unit bid. ``log`` names a Parquet file (``COLUMNS``); it appears when the day is over.
     ``progress`` is called with the ticks played and their number. Winners, prices, charges and events are those of
-    ``market.step``. Raises ``ValueError`` for a world that is no feed, and ``ImportError`` for a log without pyarrow.
+    ``market.step``. A shop or a journey is played and logged tick by tick, not in parts: its memory is that of its largest
+    tick. Raises ``ValueError`` for a world that is none of these, and ``ImportError`` for a log without pyarrow.
     """
     if part < 1:
         raise ValueError(f"part is {part}; allowed is 1 or more requests")
     checked = load_scenario(scenario)
     state = market.reset(checked, seed, day)
-    if not isinstance(state.world, Feed):
+    if not isinstance(state.world, (Feed, Shop)):
         raise ValueError(f"scenario {checked.name} is of kind {checked.world.kind}; allowed is a feed")
     bid = policy or (lambda before: np.full(len(before.advertisers), multiplier))
     with _writer(log) as write:
         while not state.done:
-            state = _play(state, market.checked_multipliers(bid(state), state), part, write)
+            chosen = market.checked_multipliers(bid(state), state)
+            is_feed = isinstance(state.world, Feed)
+            state = _play(state, chosen, part, write) if is_feed else _play_whole(state, chosen, write)
             if progress is not None:
                 progress(state.tick, state.world.n_ticks)
     return state
+
+
+def _play_whole(state: MarketState, chosen: NDArray[np.float64], write: "Write | None") -> MarketState:
+    """One tick at once."""
+    after, tick = market.step(state, chosen)
+    if write:
+        write(_rows(tick.slots, tick.number, tick.requests.request, tick.requests.user))
+    return after
 
 
 def _play(state: MarketState, chosen: NDArray[np.float64], part: int, write: "Write | None") -> MarketState:
@@ -87,7 +99,8 @@ def _play(state: MarketState, chosen: NDArray[np.float64], part: int, write: "Wr
         )  # fmt: skip
         world.settle_part(day, tick, job, range(begin, end), gone, seen)
         if write:
-            write(_shown(pages, tick, int(day.first[tick]), begin, user))
+            index = np.arange(begin, end)
+            write(_rows(pages, tick, day.first[tick] + index, user[index % len(user)]))
     tell(world.places.who, seen, counts_of(counts, 0))
     ledger = Ledger(Counts(*(count[0] for count in counts)), state.left_micros - left[0])
     return replace(
@@ -100,12 +113,12 @@ def _play(state: MarketState, chosen: NDArray[np.float64], part: int, write: "Wr
     )
 
 
-def _shown(pages: Slots, tick: int, first: int, begin: int, user: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-    """One row for each ad shown, in the order of requests and slots."""
+def _rows(pages: Slots, tick: int, request: NDArray[np.int64], user: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    """One row for each ad shown, in the order of requests [B], of users [B], and slots."""
     row, slot = np.nonzero(pages.winner >= 0)
     place = (row, slot)
     values = {
-        "tick": np.full(len(row), tick), "request": first + begin + row, "user": user[(begin + row) % len(user)],
+        "tick": np.full(len(row), tick), "request": request[row], "user": user[row],
         "slot": slot, "advertiser": pages.winner[place], "score": pages.score[place],
         "price_micros": pages.price_micros[place], "exposed": pages.exposed[place], "clicked": pages.clicked[place],
         "converted": pages.converted[place], "charge_micros": pages.charge_micros[place],

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tribid.auctions.ocpc_block import OcpcTile
 from tribid.envs.advertisers import Advertisers
 from tribid.envs.decision import Desk, Law
+from tribid.envs.journey.config import JourneyWorld
 from tribid.envs.places import Places
 from tribid.envs.platform import Forecaster, Rates, Requests
 from tribid.envs.scenario import Scenario
@@ -113,6 +114,48 @@ class DirectWorld(Protocol):
         ...
 
 
+class PagePart(NamedTuple):
+    """Some of a tick's requests, one after the other, with the slots [K] and the leaving of their pages."""
+
+    rows: slice
+    slot_effects: NDArray[np.float64]
+    leaving: Leaving
+
+
+class RememberingWorld(Protocol):
+    """A world whose users remember: what a tick brings depends on what the ticks before it did.
+
+    A memory is an immutable snapshot that the market's state carries and never looks into. ``arrivals`` of such a world
+    takes the memory as a third argument.
+    """
+
+    def opening(self, day: Day) -> object:
+        """The memory with which a day opens that continues no other."""
+        ...
+
+    def overnight(self, memory: object, day: Day) -> object:
+        """The memory at the end of the day before, taken into ``day``; ``ValueError`` for any other memory."""
+        ...
+
+    def before_tick(
+        self, memory: object, day: Day, tick: int, left_micros: NDArray[np.int64]
+    ) -> tuple[object, NDArray[np.int64]]:
+        """The memory after what happens at a tick's start outside the auction, and what that costs each budget [A]."""
+        ...
+
+    def arrivals(self, day: Day, tick: int, memory: object) -> Arrivals:
+        """The requests of a tick in the order in which they settle, with their true rates."""
+        ...
+
+    def page_parts(self, requests: Requests) -> Sequence[PagePart]:
+        """All of the requests in parts that settle in turn, each with its own slots (at most those of the rules)."""
+        ...
+
+    def after_tick(self, memory: object, day: Day, tick: int, arrivals: Arrivals, slots: Slots) -> object:
+        """The memory with what the tick's pages did."""
+        ...
+
+
 _BUILT: dict[str, World] = {}
 _KEPT = 8
 
@@ -128,6 +171,10 @@ def build_world(scenario: Scenario) -> World:
 
 def _builder(scenario: Scenario) -> Callable[[Scenario], World]:
     # Imported here because each world imports Day and Arrivals from this module.
+    if isinstance(scenario.world, JourneyWorld):
+        from tribid.envs.journey.world import Journey
+
+        return Journey
     if isinstance(scenario.world, ShopWorld):
         from tribid.envs.shop import Shop
 

@@ -20,6 +20,7 @@ from tribid.envs.scenario import Scenario
 from tribid.envs.world import build_world
 from tribid.envs.worlds import ReplayWorld
 from tribid.evaluation.day import DayRecord, play_day
+from tribid.evaluation.flows import JourneyDay
 from tribid.evaluation.platform.parts import OWN, LearntParts, check_shop, load_parts
 from tribid.evaluation.statistics import Interval, two_level_bootstrap, two_level_difference, verdict
 from tribid.evaluation.welfare import METRICS, advertiser_rows, welfare
@@ -87,6 +88,7 @@ class Run:
     sides: dict[str, dict[str, float]]
     advertisers: dict[str, dict[str, Any]]
     curves: dict[str, NDArray[np.float64]]
+    journey: JourneyDay | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,6 +194,7 @@ def play_run(contestant: Contestant, train_seed: int, seed: int, protocol: Proto
         sides=welfare(day, list(protocol.focal)),
         advertisers=advertiser_rows(day),
         curves=_curves(day, list(protocol.focal)),
+        journey=day.journey,
     )
 
 

@@ -11,10 +11,12 @@ from tribid.agents.hindsight import dual_bound, slot_options
 from tribid.envs import market
 from tribid.envs.action import to_multiplier
 from tribid.envs.advertisers import Advertisers
+from tribid.envs.journey.world import Journey
 from tribid.envs.market import Ledger, Tick
 from tribid.envs.observation import observe
 from tribid.envs.platform import Forecaster, Platform
 from tribid.envs.scenario import Scenario
+from tribid.evaluation.flows import JourneyDay, JourneyWatch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +26,8 @@ class DayRecord:
     ``ledgers`` one per tick; ``total`` their sum; ``page_views`` requests served, ``lost_requests`` those that never
     came because a user had left; ``slots`` how many slots a page has, ``filled`` how many were sold; ``relevance`` the
     sum over pages of slot effect times true click rate; ``leaves`` visits left early; ``hindsight`` [A] the bound on the
-    money value that an advertiser could have won against the others' bids as they were (NaN where not asked for).
+    money value that an advertiser could have won against the others' bids as they were (NaN where not asked for);
+    ``journey`` how consumers moved, in a world that remembers them.
     """
 
     scenario: Scenario
@@ -40,6 +43,7 @@ class DayRecord:
     relevance: float
     leaves: int
     hindsight: NDArray[np.float64]
+    journey: JourneyDay | None = None
 
     @property
     def revenue_micros(self) -> int:
@@ -74,12 +78,15 @@ def play_day(
     ledgers, multipliers, pages = [], [], _Pages(len(scenario.rules.slot_effects))
     options: dict[int, list[tuple[NDArray[np.float64], NDArray[np.float64]]]] = {who: [] for who in hindsight_for}
     states: dict[str, object] = {}
+    watch = JourneyWatch(state) if isinstance(state.world, Journey) else None
     while not state.done:
         actions, states = lineup.act(observe(state), states)
         state, tick = market.step(state, to_multiplier(actions, scenario.rules.max_multiplier))
         ledgers.append(tick.ledger)
         multipliers.append(tick.multipliers.mean(axis=1))
         pages.count(tick)
+        if watch is not None:
+            watch.count(tick)
         for who, kept in options.items():
             kept.append(slot_options(state, tick, who))
     hindsight = np.full(len(state.advertisers), np.nan)
@@ -100,6 +107,7 @@ def play_day(
         filled=pages.filled,
         relevance=pages.relevance,
         leaves=pages.leaves,
+        journey=None if watch is None else watch.day(state),
     )
 
 

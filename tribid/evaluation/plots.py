@@ -117,6 +117,7 @@ def draw_plots(results: Mapping[str, Any], order: Sequence[str]) -> dict[str, st
         "multiplier": _multiplier,
         "sides": _sides,
         "learning": _learning,
+        "flows": _flows,
     }
     looks = looks_of(order, results["comparison"].get("baseline"))
     plots = {}
@@ -318,6 +319,41 @@ def _learning(results: Mapping[str, Any], looks: Mapping[str, Look]) -> tuple[Fi
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_formatter(FuncFormatter(_thousands))
     return figure, f"Lines: score over training steps, one a training seed. First to last: {'; '.join(words)}."
+
+
+def _flows(results: Mapping[str, Any], looks: Mapping[str, Look]) -> tuple[Figure, str] | None:
+    """A heat map of the best contestant's stage flows; shades by the share's root, for most pairs stay put.
+
+    Cells are paths and their colours fixed: the page loads no image, and a cell is the same on a light and a dark page.
+    """
+    journey = results["contestants"][next(iter(looks))].get("journey")
+    if not journey:
+        return None
+    stages, rows = journey["stages"], journey["flows"]
+    shares = np.array([row["to"] or [np.nan] * len(stages) for row in rows], np.float64)
+    figure, axes = _figure(3.4)
+    edges = np.arange(len(stages) + 1) - 0.5
+    axes.pcolormesh(edges, edges, np.ma.masked_invalid(np.sqrt(shares)), cmap="Blues", vmin=0.0, vmax=1.0)
+    axes.set_ylim(len(stages) - 0.5, -0.5)
+    words = []
+    for row, own in enumerate(rows):
+        for column, share in enumerate(own["to"] or []):
+            text = "0" if share == 0 else f"{100 * share:.2g}" if share < 0.1 else f"{100 * share:.1f}"
+            dark = np.sqrt(share) > 0.6
+            axes.text(column, row, text, ha="center", va="center", color="#fdfdfd" if dark else "#1c2432")
+        if own["to"] is None:
+            axes.text((len(stages) - 1) / 2, row, "under 50 users", ha="center", va="center", color=_MUTED)
+            words.append(f"{own['stage']}: under 50 users")
+        else:
+            moved = 1.0 - own["to"][row]
+            words.append(f"{own['stage']}: {100 * moved:.2g} % moved on")
+    axes.set_xticks(range(len(stages)), stages)
+    axes.set_yticks(range(len(stages)), [row["stage"] for row in rows])
+    axes.set_xlabel("stage at the day's end, % of the row")
+    axes.set_ylabel("stage at its start")
+    axes.grid(visible=False)
+    axes.tick_params(length=0)
+    return figure, f"Heat map of the stage flows of a day. {'; '.join(words)}."
 
 
 def _figure(height: float) -> tuple[Figure, Axes]:

@@ -69,6 +69,7 @@ def render_report(results: Results, path: str | Path) -> None:
         headline=_headline(results, order),
         sides=_sides(results, order),
         split=_split(results, order),
+        journey=_journey(results, order),
         plots={name: Markup(svg) for name, svg in plots.draw_plots(results, order).items()},
         legend=_legend(looks),
         learners=_legend(
@@ -243,6 +244,33 @@ def _split(results: Results, order: Sequence[str]) -> list[dict[str, Any]]:
             table.append({"name": name, "objective": objective, "budget": budget, "cells": cells})
         blocks.append({"names": names, "rows": table})
     return blocks
+
+
+def _journey(results: Results, order: Sequence[str]) -> dict[str, Any] | None:
+    """How the best contestant's consumers moved between stages, and what its scenes brought; None without stages.
+
+    Rows of fewer than 50 users hold no numbers: ``cells`` is None there.
+    """
+    given = results["contestants"][order[0]].get("journey")
+    if not given:
+        return None
+    flows = [
+        {"name": row["stage"], "users": row["users"], "pairs": row["pairs"],
+         "cells": row["to"] and [number(share, "share") for share in row["to"]]}
+        for row in given["flows"]
+    ]  # fmt: skip
+    units = {
+        "pages": "count", "ctr": "share", "cvr": "share", "gmv_per_page": "currency", "revenue": "currency",
+        "revenue_per_page": "currency",
+    }  # fmt: skip
+    scenes = [
+        {"name": row["name"], "users": row["users"],
+         "cells": row["users"] and [
+             f"{row[key]:,.0f}" if unit == "count" else number(row[key], unit) for key, unit in units.items()
+         ]}
+        for row in given["scenes"]
+    ]  # fmt: skip
+    return {"name": order[0], "days": given["days"], "stages": given["stages"], "flows": flows, "scenes": scenes}
 
 
 def _heat(mean: float | None, among: Sequence[float]) -> int:

@@ -8,7 +8,8 @@ Schema 1, all money in currency units, all rates as shares, ``null`` where a num
   platform's learnt ``parts`` {part: folder}
 * ``metrics``: [{side, name, unit, better, meaning}], the order of every table
 * ``contestants``: {name: {``kind``, ``trained_on``, ``summary`` {metric: {point, low, high}}, ``runs`` [{train_seed,
-  eval_seed, sides {side: {metric: number}}, advertisers {name: {...}}}], ``curves`` {spent, multiplier, plan: [ticks]}}}
+  eval_seed, sides {side: {metric: number}}, advertisers {name: {...}}}], ``curves`` {spent, multiplier, plan: [ticks]},
+  ``journey`` {days, stages, flows [{stage, users, pairs, to}], scenes [{name, users, ...}]}, of kind journey alone}}
 * ``comparison``: ``baseline``, ``differences`` {name: {point, low, high}}, ``winner`` (or null), ``statement``
 * ``learning``: {contestant: {training seed: [{steps, score}]}}, empty where nothing was trained
 """
@@ -29,6 +30,7 @@ import tribid
 from tribid.envs.scenario import MICROS, OBJECTIVES
 from tribid.envs.world import build_world
 from tribid.evaluation.contest import Contestant, Judgement, Protocol, Run
+from tribid.evaluation.flows import journey_results
 from tribid.evaluation.statistics import Interval
 from tribid.evaluation.welfare import METRICS
 from tribid.files import write_json
@@ -156,6 +158,8 @@ def _protocol(protocol: Protocol) -> dict[str, Any]:
 
 def _contestant(contestant: Contestant, runs: list[Run], summary: dict[str, Interval | None]) -> dict[str, Any]:
     curves = {key: np.mean([run.curves[key] for run in runs], axis=0) for key in runs[0].curves}
+    days = [run.journey for run in runs if run.journey is not None]
+    journey = {"journey": plain(journey_results(days))} if days else {}
     return {
         "kind": contestant.kind,
         "trained_on": contestant.trained_on,
@@ -170,4 +174,4 @@ def _contestant(contestant: Contestant, runs: list[Run], summary: dict[str, Inte
             for run in runs
         ],
         "curves": plain(curves),
-    }
+    } | journey

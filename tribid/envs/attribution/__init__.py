@@ -1,0 +1,1 @@
+"""Attribution: which touches an order is owed to, by rule, and what advertisers are credited with."""

@@ -1,0 +1,24 @@
+"""What a scenario says of attribution: which rule credits orders, how far back, and which channels a bidder is paid for."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from tribid.envs.attribution.paths import LOOKBACK_HOURS
+from tribid.envs.worlds import Part
+
+
+class Attribution(Part):
+    """How the reward part ``attributed`` credits conversions; see ``tribid.envs.attribution.credit`` for the rules."""
+
+    method: Literal["first", "last", "linear", "time_decay", "position", "shapley", "shapley_rate"] = "linear"
+    lookback_hours: float = Field(LOOKBACK_HOURS, gt=0, le=24 * 366, allow_inf_nan=False)
+    paid: tuple[Annotated[int, Field(ge=0, le=3)], ...] = Field(
+        (0, 1), min_length=1, description="channels whose credit counts, by their places in CHANNELS: feed and search"
+    )
+
+    @model_validator(mode="after")
+    def _each_channel_once(self) -> "Attribution":
+        if len(set(self.paid)) < len(self.paid):
+            raise ValueError(f"paid is {list(self.paid)}; allowed is each channel once")
+        return self
