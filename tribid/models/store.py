@@ -44,6 +44,9 @@ KINDS: dict[str, tuple[str, str]] = {
     "visual_prior": ("tribid.models.creatives.visual_prior", "VisualPrior"),
     "creatives": ("tribid.models.creatives.served", "ServedCreatives"),
     "cross_media": ("tribid.models.creatives.cross_media", "CrossMediaCtr"),
+    "search_weights": ("tribid.models.search.weights", "SearchWeights"),
+    "purchase_intent": ("tribid.models.intent.index", "PurchaseIntentIndex"),
+    "next_best_action": ("tribid.models.actions.next_best_action", "NextBestAction"),
 }
 """The module and class of each kind of model, imported when one is loaded."""
 

@@ -1,0 +1,1 @@
+"""Weights of search ranking learnt from clicks, corrected for where results stood."""
