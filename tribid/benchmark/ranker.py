@@ -18,6 +18,7 @@ GROUP = "ranker"
 CALLS = 5000
 CANDIDATES, SERVED_CANDIDATES = 400, 64
 RATE, LEARNT_RATE, SECONDS = 1000.0, 100.0, 10.0
+SLOTS_RATE, EVENTS_RATE = 200.0, 200.0
 ROUNDS = 3
 """Loads of each kind on one server, in turn."""
 
@@ -38,6 +39,7 @@ def ranker_figures(*, quick: bool, repetitions: int) -> Iterator[Figure]:
     seconds, rounds = (SECONDS / 4, 1) if quick else (SECONDS, ROUNDS)
     yield from called_figures(CALLS // (5 if quick else 1), repetitions)
     yield from served_figures(seconds, rounds)
+    yield from consumer_figures(seconds)
     if find_spec("torch") is not None:
         yield from learnt_figures(seconds)
 
@@ -87,6 +89,21 @@ def learnt_figures(seconds: float) -> Iterator[Figure]:
     yield from load_figures(
         "http_learnt", f"HTTP, shop, all parts learnt, {LEARNT_RATE:g} requests/s", [found],
         note="TDM, state, creatives, DIN, ESMM, policy; SQLite ledger",
+    )  # fmt: skip
+
+
+def consumer_figures(seconds: float) -> Iterator[Figure]:
+    """``http_profiles`` (an event, then the profile that holds it) and ``http_slots`` (pictures drawn when a mail opens)."""
+    found = fresh.call_named(
+        "tribid.benchmark.ranker_served", "measured_consumers", SLOTS_RATE, EVENTS_RATE, seconds, **_ONE_THREAD
+    )  # fmt: skip
+    yield from load_figures(
+        "http_profiles", f"HTTP, journey, event and then its profile, {EVENTS_RATE:g}/s", [found["profiles"]],
+        note="journaled profiles, each event waits for its fsync",
+    )  # fmt: skip
+    yield from load_figures(
+        "http_slots", f"HTTP, journey, a mail's slot picked and drawn, {SLOTS_RATE:g}/s", [found["slots"]],
+        note="2,000 items, by the user's profile",
     )  # fmt: skip
 
 

@@ -4,14 +4,17 @@ The functions that measure are called in a process of their own, which generates
 """
 
 import json
+import secrets
 import tempfile
 import threading
+import time
 import urllib.request
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tribid.benchmark.loadtest.asks import AskPages
+from tribid.benchmark.loadtest.asks import AskPages, AskProfiles, Asks, AskSlots
 from tribid.benchmark.loadtest.generator import run_load
 from tribid.benchmark.loadtest.load import Load
 from tribid.benchmark.loadtest.pages import pages_of
@@ -20,6 +23,8 @@ from tribid.benchmark.ranker_calls import PLENTY, market
 from tribid.benchmark.ranker_parts import fit_parts, made_policies
 from tribid.benchmark.served import ServedRanker, Setup
 from tribid.envs.scenario import Scenario
+from tribid.envs.worlds import ShopWorld
+from tribid.ranker.open_time.tokens import Signer, read_keys
 
 SWAP_EVERY_S = 0.5
 _EVENTS = 8
@@ -77,6 +82,32 @@ def measured_learnt(rate: float, seconds: float) -> dict[str, Any]:
         return report
 
 
+def measured_consumers(slots_rate: float, events_rate: float, seconds: float) -> dict[str, Any]:
+    """Reports of loads on a journey's server that keeps profiles in a folder: ``profiles`` and ``slots``.
+
+    The first are events, each followed by the profile that has to hold it; the second, pictures of mails' slots, which
+    show what those profiles say.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        key = Path(folder) / "slots.key"
+        key.write_text(secrets.token_hex(32))
+        kept = {"profiles": f"{folder}/profiles", "slots": {"key_file": str(key), "choices": f"{folder}/choices"}}
+        setup = Setup(scenario="journey", consumers=kept, ledger=str(Path(folder) / "ledger.sqlite"))
+        world = setup.load().world
+        assert isinstance(world, ShopWorld)
+        with ServedRanker(setup) as server:
+            load = Load(url=server.url, rate=events_rate, seconds=seconds, warmup=min(2.0, seconds / 2))
+            found = {
+                "profiles": _of_load(
+                    server, load, AskProfiles(load, users=world.users.count, items=world.catalogue.items)
+                )
+            }
+            load = replace(load, rate=slots_rate)
+            signer, now_ms = Signer(read_keys(key)), time.time_ns() // 1_000_000
+            found["slots"] = _of_load(server, load, AskSlots(load, signer, users=world.users.count, now_ms=now_ms))
+        return found
+
+
 def loaded(
     server: ServedRanker, scenario: Scenario, *, rate: float, seconds: float, candidates: int, events: int = 0, seed: int = 0
 ) -> dict[str, Any]:  # fmt: skip
@@ -84,11 +115,16 @@ def loaded(
     load = Load(url=server.url, rate=rate, seconds=seconds, warmup=min(2.0, seconds / 2), seed=seed)
     pages = pages_of(scenario, load, candidates=candidates, events=events)
     _post(f"{server.url}/v1/rank", pages.one(_OUTSIDE), _COMPILING_S)  # the first page may wait for kernels
+    return _of_load(server, load, AskPages(load, pages))
+
+
+def _of_load(server: ServedRanker, load: Load, asks: Asks) -> dict[str, Any]:
+    """A load's report as plain values, with what the server used for a request."""
     before = server.cpu_seconds()
-    result = run_load(load, AskPages(load, pages))
+    result = run_load(load, asks)
     used = server.cpu_seconds() - before
     report: dict[str, Any] = as_json(report_of(result))
-    return report | {"server_cpu_ms": 1e3 * used / max(1.0, rate * (load.warmup + load.seconds))}
+    return report | {"server_cpu_ms": 1e3 * used / max(1.0, load.rate * (load.warmup + load.seconds))}
 
 
 class Swapper(threading.Thread):

@@ -110,11 +110,14 @@ RANKER_REQUIREMENTS: tuple[Requirement, ...] = (
     ),
     _one("HTTP, 1,000 requests/s of 64 candidates, 99 of 100", "10 ms", "http_64_p99", "at most", 10.0),
     _one("HTTP, everything learnt, 100 requests/s, 99 of 100", "20 ms", "http_learnt_p99", "at most", 20.0),
+    _one("a mail's slot picked and drawn, 200 opens/s, 99 of 100", "20 ms", "http_slots_p99", "at most", 20.0),
+    _one("event to updated profile, 200/s, 99 of 100", "50 ms", "http_profiles_p99", "at most", 50.0),
     _one("changing policies under load: 99 of 100 over without", "2 x", "http_swap_ratio", "at most", 2.0),
     *(
         _one(f"requests not answered well, {words}", "0", f"{name}_errors", "at most", 0.0)
         for name, words in (
             ("http_64", "64 candidates"), ("http_swap", "while policies change"), ("http_learnt", "everything learnt"),
+            ("http_slots", "mails' slots"), ("http_profiles", "events and profiles"),
         )
     ),
 )  # fmt: skip

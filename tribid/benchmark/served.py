@@ -20,6 +20,7 @@ import msgspec
 from tribid.envs.scenario import Scenario, load_scenario
 
 if TYPE_CHECKING:
+    from tribid.ranker.consumers.consumers import Consumers
     from tribid.ranker.ledger.interface import Ledger
     from tribid.ranker.live import LiveRanker
 
@@ -45,6 +46,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     creative: str = ""
     state: str = ""
     hold_ms: int = 600_000
+    consumers: dict[str, Any] | None = None
+    """A ``ConsumersConfig`` as plain values; None keeps nothing of consumers."""
     threads: int = 1
     profile: str = ""
     """A file for the event loop's profile (cProfile), written when the process ends as asked; "" measures nothing."""
@@ -155,8 +158,15 @@ def main(content: str) -> None:
     async def opener() -> "LiveRanker":
         return await open_ranker(setup)
 
+    async def open_consumers() -> "Consumers":
+        from tribid.ranker.consumers.config import ConsumersConfig
+        from tribid.ranker.consumers.consumers import Consumers
+
+        return await Consumers.open(setup.load(), ConsumersConfig.model_validate(setup.consumers))
+
     def work() -> None:
-        serve(opener, Settings(port=0), tell=lambda url, live: print(url, flush=True))
+        kept = None if setup.consumers is None else open_consumers
+        serve(opener, Settings(port=0), consumers=kept, tell=lambda url, live: print(url, flush=True))
 
     _profiled(work, setup.profile) if setup.profile else work()
 

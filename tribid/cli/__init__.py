@@ -11,12 +11,16 @@ from typing import Annotated
 import typer
 
 import tribid
+from tribid.cli.actions import fit_actions
 from tribid.cli.export import export
+from tribid.cli.intent import attribution, fit_intent
 from tribid.cli.judging import bench_bidders, evaluate, report
 from tribid.cli.ledger import ledger_app
 from tribid.cli.loadtest import loadtest
+from tribid.cli.mail import mail
 from tribid.cli.market import scenario_app, simulate
 from tribid.cli.prediction import bench_prediction, fit_app, log
+from tribid.cli.profile import profile_app
 from tribid.cli.replay import replay_rtb
 from tribid.cli.replay_decisions import replay_decisions
 from tribid.cli.retraining import retrain
@@ -43,6 +47,8 @@ COMMANDS = (
     simulate,
     rank,
     serve,
+    mail,
+    attribution,
     replay_decisions,
     loadtest,
     benchmark,
@@ -56,8 +62,11 @@ app = typer.Typer(
     help="Train bidders in a simulated feed-ad market, judge them for all three sides, and let them answer requests.",
 )
 app.add_typer(scenario_app, name="scenario")
+fit_app.command("intent")(fit_intent)
+fit_app.command("actions")(fit_actions)
 app.add_typer(fit_app, name="fit")
 app.add_typer(ledger_app, name="ledger")
+app.add_typer(profile_app, name="profile")
 for _command in COMMANDS:
     app.command()(_command)
 

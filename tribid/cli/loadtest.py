@@ -1,14 +1,17 @@
 """Ask a running ranker for many pages at their due times: ``tribid loadtest``."""
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tribid.cli.options import ScenarioName
+from tribid.cli.options import ScenarioName, one_of
 from tribid.cli.terminal import console, job_bar, readable_errors
 
 if TYPE_CHECKING:
+    from tribid.benchmark.loadtest.asks import Asks
+    from tribid.benchmark.loadtest.load import Load
     from tribid.envs.scenario import Scenario
 
 _CANDIDATES = 16
@@ -17,6 +20,14 @@ _CANDIDATES = 16
 def loadtest(
     url: Annotated[str, typer.Argument(help="Where the ranker answers, such as http://127.0.0.1:8080.")],
     scenario: ScenarioName = "feed",
+    what: Annotated[
+        str,
+        typer.Option(
+            help="pages: asked of POST /v1/rank; slots: pictures of mails (needs --slots-key); profiles: an event, and then "
+            "the profile that has to hold it."
+        ),
+    ] = "pages",
+    slots_key: Annotated[Path | None, typer.Option(help="The server's key file of slots.")] = None,
     rate: Annotated[float, typer.Option(help="Requests that are due a second.")] = 100.0,
     seconds: Annotated[float, typer.Option(help="How long, after the warm-up.")] = 10.0,
     warmup: Annotated[float, typer.Option(help="Seconds at the same rate that are not counted.")] = 2.0,
@@ -54,10 +65,8 @@ def loadtest(
     Example: `tribid loadtest http://127.0.0.1:8080 --rate 500 --clicks 0.05 --plot load.svg`.
     """
     with readable_errors():
-        from tribid.benchmark.loadtest.asks import AskPages
         from tribid.benchmark.loadtest.generator import run_load
         from tribid.benchmark.loadtest.load import Load
-        from tribid.benchmark.loadtest.pages import pages_of
         from tribid.benchmark.loadtest.report import as_json, load_table, report_of, summary
         from tribid.envs.scenario import load_scenario
         from tribid.files import write_json
@@ -70,12 +79,18 @@ def loadtest(
             timeout_s=timeout, clicks=clicks, token=token_of(token_file), seed=seed,
         )  # fmt: skip
         world = load_scenario(scenario)
-        asked = pages_of(
-            world, load, candidates=0 if pages else _candidates(candidates, world), events=events, first=first, day=day,
-            tick=tick,
-        )  # fmt: skip
+        if one_of(what, "pages", "slots", "profiles") == "pages":
+            from tribid.benchmark.loadtest.asks import AskPages
+            from tribid.benchmark.loadtest.pages import pages_of
+
+            shown = 0 if pages else _candidates(candidates, world)
+            asked: Asks = AskPages(
+                load, pages_of(world, load, candidates=shown, events=events, first=first, day=day, tick=tick)
+            )
+        else:
+            asked = _of_consumers(what, load, world, slots_key)
         with job_bar("load") as tell:
-            loaded = run_load(load, AskPages(load, asked), tell)
+            loaded = run_load(load, asked, tell)
         report = report_of(loaded)
         console.print(load_table(report))
         for line in summary(report):
@@ -90,6 +105,23 @@ def loadtest(
             console.print(f"wrote [bold]{plot}[/]", soft_wrap=True)
         if report.failed:
             raise typer.Exit(1)
+
+
+def _of_consumers(what: str, load: "Load", scenario: "Scenario", slots_key: Path | None) -> "Asks":
+    """Requests for a service's consumers' side: users of the scenario, items of its catalogue."""
+    from tribid.benchmark.loadtest.asks import AskProfiles, AskSlots
+    from tribid.envs.worlds import FeedWorld, ShopWorld
+    from tribid.ranker.open_time.tokens import Signer, read_keys
+
+    world = scenario.world
+    if not isinstance(world, FeedWorld):
+        raise ValueError(f"scenario {scenario.name} is no feed; allowed is the one that the server serves")
+    if what == "slots":
+        if slots_key is None:
+            raise ValueError("--slots-key is missing; --what slots seals its slots with the server's key")
+        return AskSlots(load, Signer(read_keys(slots_key)), users=world.users.count, now_ms=time.time_ns() // 1_000_000)
+    items = world.catalogue.items if isinstance(world, ShopWorld) else 1
+    return AskProfiles(load, users=world.users.count, items=items)
 
 
 def _candidates(given: int | None, scenario: "Scenario") -> int:

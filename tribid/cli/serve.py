@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tribid.ranker.ledger.interface import Ledger
     from tribid.ranker.live import LiveRanker
     from tribid.ranker.openrtb.bidder import OpenRtbSettings
+    from tribid.ranker.service.serving import ConsumersOpener
     from tribid.ranker.service.settings import Settings
 
 _MONTH_S = 30 * 86_400
@@ -86,6 +87,12 @@ def serve(
         Path | None,
         typer.Option(
             help="Secret bytes that sign OpenRTB notices; else new ones, and old notices end with the process."
+        ),
+    ] = None,
+    consumers: Annotated[
+        Path | None,
+        typer.Option(
+            help="YAML of what is kept of consumers: profiles, stock, mails' slots, actions (docs/consumers.md)."
         ),
     ] = None,
     token_file: Annotated[
@@ -163,7 +170,7 @@ def serve(
         try:
             run(
                 open_ranker, settings, tell=_teller(settings, token_file), openrtb=exchanges,
-                collectors=[seconds] if observed is None else [seconds, observed],
+                consumers=_consumers(consumers, world), collectors=[seconds] if observed is None else [seconds, observed],
             )  # fmt: skip
         finally:
             if log is not None:
@@ -272,6 +279,17 @@ def _exchanges(
         return OpenRtbSettings(config=told, hold_ms=hold_ms, secret=secret_file.read_bytes())
     except ValueError as error:
         raise ValueError(f"{secret_file}: {error}") from None
+
+
+def _consumers(config: Path | None, scenario: Scenario) -> "ConsumersOpener | None":
+    """Opens what is kept of consumers; ``ValueError`` names what is wrong in the config's file."""
+    if config is None:
+        return None
+    from tribid.ranker.consumers.config import load_config
+    from tribid.ranker.consumers.consumers import Consumers
+
+    told = load_config(config)
+    return lambda: Consumers.open(scenario, told)
 
 
 def _teller(settings: "Settings", token_file: Path | None) -> Callable[[str, "LiveRanker"], None]:

@@ -17,9 +17,9 @@ _PIECE = 2_047
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Decision).decode
 
-# A page as it is kept: digest, expires_ms, slots, is_settled, the decision's bytes. A plain tuple of plain
-# values, for the garbage collector passes over those, and there are many.
-_Kept = tuple[bytes, int, int, bool, bytes]
+# A page as it is kept: digest, expires_ms, slots, is_settled, the user (None: nobody), the decision's bytes.
+# A plain tuple of plain values, for the garbage collector passes over those, and there are many.
+_Kept = tuple[bytes, int, int, bool, int | None, bytes]
 
 
 class Conflict(ValueError):  # noqa: N818 - it reads as what it is where it is caught
@@ -30,13 +30,13 @@ class Answer:
     """A page that is being worked on: what was asked (a digest), what was decided, and what was set aside for it.
 
     ``decision`` is None until it is decided; ``book`` is what is still to be done once the ledger has acknowledged
-    ``holds``; ``is_settled`` tells that its outcome came with its request and was paid.
+    ``holds``; ``is_settled`` tells that its outcome came with its request and was paid. ``user`` is whose page it is.
     """
 
-    __slots__ = ("_waiting", "book", "decision", "digest", "expires_ms", "holds", "is_busy", "is_settled")
+    __slots__ = ("_waiting", "book", "decision", "digest", "expires_ms", "holds", "is_busy", "is_settled", "user")
 
-    def __init__(self, digest: bytes, expires_ms: int) -> None:
-        self.digest, self.expires_ms = digest, expires_ms
+    def __init__(self, digest: bytes, expires_ms: int, user: int | None) -> None:
+        self.digest, self.expires_ms, self.user = digest, expires_ms, user
         self.decision: Decision | None = None
         self.holds: tuple[Hold, ...] = ()
         self.book: Callable[[], None] | None = None
@@ -73,9 +73,9 @@ class Answered:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def open(self, page: str, digest: bytes, expires_ms: int) -> Answer:
+    def open(self, page: str, digest: bytes, expires_ms: int, user: int | None) -> Answer:
         """Begin to work on a page."""
-        answer = self._open[page] = Answer(digest, expires_ms)
+        answer = self._open[page] = Answer(digest, expires_ms, user)
         return answer
 
     def opened(self, page: str) -> Answer | None:
@@ -92,7 +92,8 @@ class Answered:
         while len(self._kept) >= self._most:
             self._kept.popitem(last=False)
         slots = len(decision.slots)
-        self._kept[page] = (answer.digest, answer.expires_ms, slots, answer.is_settled, _encode(decision))
+        kept = (answer.digest, answer.expires_ms, slots, answer.is_settled, answer.user, _encode(decision))
+        self._kept[page] = kept
 
     def drop(self, page: str) -> None:
         """Forget a page that came to nothing."""
@@ -109,12 +110,17 @@ class Answered:
     def decision(self, page: str) -> Decision | None:
         """What was decided and reserved."""
         kept = self._kept.get(page)
-        return None if kept is None else _decode(kept[4])
+        return None if kept is None else _decode(kept[5])
 
     def slots(self, page: str) -> tuple[int, bool] | None:
         """How many slots of a page were sold, and whether its outcome came with its request; None where it is unknown."""
         kept = self._kept.get(page)
         return None if kept is None else (kept[2], kept[3])
+
+    def user(self, page: str) -> int | None:
+        """Whose page it was; None where it was nobody's, or is unknown."""
+        kept = self._kept.get(page)
+        return None if kept is None else kept[4]
 
     def expire(self, now_ms: int) -> None:
         """Forget pages whose holds have ended."""

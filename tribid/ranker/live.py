@@ -3,11 +3,13 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
+
+from msgspec import structs
 
 from tribid.envs import market
 from tribid.envs.platform import Forecaster, Platform
@@ -23,7 +25,7 @@ from tribid.ranker.live_day import ClockKind, LiveDay
 from tribid.ranker.live_events import LiveEvents
 from tribid.ranker.live_pages import LivePages
 from tribid.ranker.live_state import Balance, LiveState
-from tribid.ranker.messages import MAX_BATCH, Decision, Event, Receipt, Request
+from tribid.ranker.messages import MAX_BATCH, Decision, Event, Receipt, Request, Slot
 from tribid.ranker.pipeline import Pipeline, as_they_are
 from tribid.ranker.ranker import served_world
 from tribid.ranker.rehearsal import rehearse
@@ -53,6 +55,17 @@ class _Asked(NamedTuple):
     tick: int
 
 
+class Shown(NamedTuple):
+    """Whom a page was for, and what stood in one of its slots."""
+
+    user: int
+    slot: Slot
+
+
+MarksOf = Callable[[int], Awaitable[dict[str, int]]]
+"""Tells a user's marks by advertiser (``tribid.envs.stages``), as a journey's requests may bring them."""
+
+
 class LiveRanker:
     """Answers requests of a scenario with learnt policies and hard budgets: decides, reserves, settles, counts, logs.
 
@@ -70,6 +83,7 @@ class LiveRanker:
         self._day, self._pages, self._events, self._answered = day, pages, events, answered
         self._hold_ms, self._now_ms, self._is_closed = hold_ms, now_ms, False
         self.trouble = ""
+        self.marks_of: MarksOf | None = None
 
     @classmethod
     async def open(
@@ -137,6 +151,13 @@ class LiveRanker:
         self._check_open()
         self._events.check(events)
         return await self._events.take(events, self._now_ms())
+
+    def shown(self, event: Event) -> Shown | None:
+        """Whose page an event is about, and the slot; None where the page is forgotten or was nobody's."""
+        user, decision = self._answered.user(event.decision), self._answered.decision(event.decision)
+        if user is None or decision is None or event.slot >= len(decision.slots):
+            return None
+        return Shown(user, decision.slots[event.slot])
 
     async def release(self, holds: Sequence[str]) -> int:
         """Give back what these holds (``"DAY.REQUEST.SLOT"``) still hold: slots that will not be shown."""
@@ -266,10 +287,12 @@ class LiveRanker:
             if asked.request.day is None:  # the day went on since the request came in
                 return await self._answer(self._placed((asked.request,), (asked.at,))[0], explain)
             raise ValueError(f"{asked.at}.day is {asked.day}; allowed is the clock's, {self._day.day}: it has moved on")
-        now_ms = self._now_ms()
-        answer = self._answered.open(page, asked.digest, now_ms + self._hold_ms)
+        now_ms, request = self._now_ms(), asked.request
+        answer = self._answered.open(page, asked.digest, now_ms + self._hold_ms, request.user)
         try:
-            await self._pages.decide(answer, asked.request, asked.day, asked.tick, now_ms, explain)
+            if self.marks_of is not None and request.user is not None and not request.marks:
+                request = structs.replace(request, marks=await self.marks_of(request.user))
+            await self._pages.decide(answer, request, asked.day, asked.tick, now_ms, explain)
             self._answered.keep(page, answer)
             assert answer.decision is not None
             return answer.decision

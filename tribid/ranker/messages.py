@@ -55,6 +55,11 @@ class Request(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     user and state, and ``buying`` the belief that the visit means to buy; only dynamic ranking reads that. ``events`` are
     what the visit did before, for a shop's state model. ``candidates`` replaces retrieval. ``timeout_ms`` is the time that
     this answer may take; what runs short falls back. ``outcome`` is for replays.
+
+    In a scenario of kind journey: ``scene`` is where the page is (the first that needs nothing where it is left out),
+    ``category`` that of the cart or of the search that it is about, ``bought`` that of the user's recent order, ``marks``
+    what the profile holds of the user and each brand (``tribid.envs.stages``; strangers are left out), ``shown`` the day's
+    exposures to each brand so far.
     """
 
     request: Annotated[int, Meta(ge=0, lt=2**32)]
@@ -68,6 +73,11 @@ class Request(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     candidates: Annotated[tuple[Offer, ...], Meta(min_length=1, max_length=MAX_CANDIDATES)] | None = None
     timeout_ms: Annotated[float, Meta(gt=0, le=60_000)] | None = None
     outcome: Outcome | None = None
+    scene: Name | None = None
+    category: Annotated[int, Meta(ge=0, lt=2**31)] | None = None
+    bought: Annotated[int, Meta(ge=0, lt=2**31)] | None = None
+    marks: dict[Name, Annotated[int, Meta(ge=0, lt=32)]] = {}
+    shown: dict[Name, Annotated[int, Meta(ge=0, lt=2**15)]] = {}
 
 
 class Slot(Struct, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tribid.envs.feed import Feed
+from tribid.envs.journey.world import Journey
 from tribid.envs.market import checked_rates
 from tribid.envs.platform import Forecaster, Rates
 from tribid.envs.scenario import MICROS, Scenario
@@ -59,12 +60,17 @@ class Pipeline:
         self.auction = Auction(
             scenario.rules, world.advertisers, seed, feed.places if feed.shelf_of(0) is not None else None
         )
+        self._auction_of = _scene_auctions(scenario, world, seed, self.auction)
         self.budget_micros = world.advertisers.budget_micros
         self._reserve_micros = round(scenario.rules.reserve * MICROS)
         self.check = RequestCheck(
             world.advertisers.names, users=feed.config.users.count, ticks=world.n_ticks, segments=world.n_segments,
             slots=len(scenario.rules.slot_effects),
+            scenes=world.journey.scenes if isinstance(world, Journey) else (), categories=feed.config.categories,
         )  # fmt: skip
+        self._cap = np.inf
+        if isinstance(world, Journey) and world.journey.fatigue.cap is not None:
+            self._cap = world.journey.fatigue.cap
         self._told: set[str] = set()
 
     def prepare(self, request: Request, day: int, tick: int, budget: TimeBudget) -> Page:
@@ -76,6 +82,7 @@ class Pipeline:
             page.found = Found(ads)
         else:
             page.found = self._run("retrieve", page, budget, self._retrieved)
+        page.found, rates = self._within_cap(page.found, rates, request)
         if rates is None:
             page.belief = self._run("state", page, budget, self._believed)
         else:
@@ -105,7 +112,8 @@ class Pipeline:
         fell = tuple(page.fallbacks[before:])
         del page.fallbacks[before:]
         start = budget.now()
-        priced = self.auction(page, page.predicted, own, left_micros, seen, every_bid)
+        auction = self._auction_of.get(page.request.scene, self.auction)
+        priced = auction(page, page.predicted, own, left_micros, seen, every_bid)
         self._timed("auction", page, budget, start)
         return priced, own, fell
 
@@ -148,10 +156,23 @@ class Pipeline:
         if found.ads is None or found.shelf >= 0:
             return found
         ads, most = np.ascontiguousarray(found.ads, np.int32), len(self.check.names) - 1
+        if ads.shape == (1, 0):
+            return Found(ads)  # a cap may leave nobody
         in_order = np.sort(ads[0])
         if ads.ndim != 2 or len(ads) != 1 or in_order[0] < 0 or in_order[-1] > most or (np.diff(in_order) == 0).any():
             raise ValueError(f"candidates are {ads!r:.80}; allowed are advertisers 0 to {most}, each once")
         return Found(ads)
+
+    def _within_cap(self, found: Found, rates: Rates | None, request: Request) -> tuple[Found, Rates | None]:
+        """The candidates, however they were found, without the brands that a journey's user may not see again today."""
+        over = [self.check.ad_of[name] for name, count in request.shown.items() if count >= self._cap]
+        if not over:
+            return found, rates
+        ads = np.arange(len(self.check.names), dtype=np.int32) if found.ads is None else found.ads[0]
+        kept = ~np.isin(ads, over)
+        if kept.all():
+            return found, rates
+        return Found(ads[kept][None]), rates and Rates(*(np.ascontiguousarray(rate[:, kept]) for rate in rates))
 
     def _believed(self, page: Page) -> Belief:
         belief = self.stages.state(page)
@@ -200,3 +221,18 @@ class Pipeline:
         if page.user < 0 and self._feed.rules.segments == "cluster":
             return 0
         return int(self._feed.segment(np.array([max(0, page.user)]), np.array([page.belief.guess]))[0])
+
+
+def _scene_auctions(scenario: Scenario, world: Feed | Shop, seed: int, usual: Auction) -> dict[str | None, Auction]:
+    """An auction for each scene of a journey that has slots of its own; a page of another has the usual one."""
+    if not isinstance(world, Journey):
+        return {}
+    first = next(scene.slot_effects for scene in world.journey.scenes if scene.needs == "nothing")
+    scenes = {None: first} | {scene.name: scene.slot_effects for scene in world.journey.scenes}
+    shelves = world.feed.places if world.feed.shelf_of(0) is not None else None
+    return {
+        name: usual
+        if effects is None
+        else Auction(scenario.rules.model_copy(update={"slot_effects": effects}), world.advertisers, seed, shelves)
+        for name, effects in scenes.items()
+    }

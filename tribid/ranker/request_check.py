@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tribid.envs.journey.config import Scene
 from tribid.envs.platform import Rates
 from tribid.envs.visit_events import EVENTS
 from tribid.ranker.messages import MAX_CANDIDATES, Offer, Request
@@ -18,7 +19,11 @@ _Offered = tuple[NDArray[np.int32], Rates | None]
 class RequestCheck:
     """The limits of one scenario; every refusal is a ``ValueError`` that names the field, its value and what is allowed."""
 
-    def __init__(self, names: Sequence[str], *, users: int, ticks: int, segments: int, slots: int) -> None:
+    def __init__(
+        self, names: Sequence[str], *, users: int, ticks: int, segments: int, slots: int, scenes: Sequence[Scene] = (),
+        categories: int = 0,
+    ) -> None:  # fmt: skip
+        self._scenes, self._categories = {scene.name: scene for scene in scenes}, categories
         self.names = tuple(names)
         self.ad_of = {name: ad for ad, name in enumerate(self.names)}
         self._users, self._ticks, self._segments, self._slots = users, ticks, segments, slots
@@ -47,11 +52,35 @@ class RequestCheck:
             self._check_outcome(request, where)
         if request.candidates is not None:
             self._check_offers(request.candidates, where)
+        if request.scene is not None or self._scenes or request.marks or request.shown:
+            self._check_scene(request, where)
         if request.user is None and not brings_rates(request):
             raise ValueError(
                 f"{where}.user is missing; allowed is 0 to {self._users - 1}, or none where every candidate brings pctr "
                 f"and pcvr"
             )
+
+    def _check_scene(self, request: Request, where: str) -> None:
+        if not self._scenes:
+            raise ValueError(
+                f"{where}.scene, marks or shown was given; allowed is none, for the scenario has no scenes"
+            )
+        if request.scene is not None and request.scene not in self._scenes:
+            raise ValueError(f"{where}.scene is {request.scene!r:.80}; choose {', '.join(self._scenes)}")
+        for name in ("category", "bought"):
+            if (value := getattr(request, name)) is not None:
+                _whole(f"{where}.{name}", value, self._categories)
+        for field, limit in (("marks", 32), ("shown", 2**15)):
+            for name, value in getattr(request, field).items():
+                if name not in self.ad_of:
+                    raise ValueError(f"{where}.{field} names {name!r:.220}; allowed are the scenario's advertisers")
+                _whole(f"{where}.{field}[{name!r:.80}]", value, limit)
+        if request.scene is None or request.candidates is not None:
+            return
+        rule = self._scenes[request.scene].candidates
+        needed = {"cart": "category", "category": "category", "complement": "bought"}.get(rule)
+        if needed is not None and getattr(request, needed) is None:
+            raise ValueError(f"{where}.{needed} is missing; scene {request.scene!r} needs it to find candidates")
 
     def offered(self, offers: Sequence[Offer]) -> _Offered:
         """Checked offers as candidates [1, N] and their rates [1, N], where they bring them."""

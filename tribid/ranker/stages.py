@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tribid.envs.feed import Feed
+from tribid.envs.journey.world import Journey
 from tribid.envs.market import checked_rates
-from tribid.envs.platform import Forecaster, Rates
+from tribid.envs.platform import Forecaster, Rates, Requests
 from tribid.envs.shop import Shop
+from tribid.envs.stages import stage_of
 from tribid.ranker.page import NO_SHELF, Belief, Found, Page
 
 
@@ -32,7 +34,7 @@ class Stages(NamedTuple):
 def stages_of(world: Feed | Shop, seed: int, forecaster: Forecaster | None = None) -> Stages:
     """The stages that a feed or a shop has, with its own forecaster or another."""
     if isinstance(world, Shop):
-        shop = ShopStages(world, seed, forecaster)
+        shop = (JourneyStages if isinstance(world, Journey) else ShopStages)(world, seed, forecaster)
         return Stages(shop.retrieve, shop.state, shop.creative, shop.predict, multipliers_of)
     feed = FeedStages(world, seed, forecaster)
     return Stages(feed.retrieve, feed.state, feed.creative, feed.predict, multipliers_of)
@@ -133,6 +135,10 @@ class ShopStages:
         self._is_own = forecaster is None or forecaster is shop.forecaster
         self._forecaster = shop.forecaster if forecaster is None else forecaster
 
+    def requests(self, page: Page) -> Requests:
+        """The page as the simulator has it."""
+        return page.requests()
+
     def retrieve(self, page: Page) -> Found:
         """What the platform's retriever finds; without one, the ads on the user's shelf."""
         shop = self._shop
@@ -155,17 +161,59 @@ class ShopStages:
         """The picker's choice; without one, the first."""
         if self._shop.platform.picker is None:
             return None
-        requests = page.requests()
+        requests = self.requests(page)
         return self._shop.platform.picker.pick(
             self._seed, requests._replace(candidates=self._shop.candidates_of(requests))
         )
 
     def predict(self, page: Page) -> Rates:
         """The forecaster's rates."""
-        shop, requests = self._shop, page.requests()
+        shop, requests = self._shop, self.requests(page)
         truth = TrueRates(lambda: shop.rates(self._seed, requests, np.array([page.is_buying], np.float32)))
         predicted = self._forecaster.predict(self._seed, requests, cast(Rates, truth))
         return predicted if self._is_own else _checked(predicted, _width(page, len(shop.advertisers)))
+
+
+class JourneyStages(ShopStages):
+    """Stages of a journey: a shop's, of a page in a scene, for a user whose profile the request tells."""
+
+    def __init__(self, journey: Shop, seed: int, forecaster: Forecaster | None = None) -> None:
+        super().__init__(journey, seed, forecaster)
+        assert isinstance(journey, Journey)
+        self._journey, scenes = journey, journey.journey.scenes
+        self._ad_of = {name: ad for ad, name in enumerate(journey.advertisers.names)}
+        self._scene_of = {scene.name: place for place, scene in enumerate(scenes)}
+        self._first = next(place for place, scene in enumerate(scenes) if scene.needs == "nothing")
+
+    def scene(self, page: Page) -> int:
+        """The page's scene, the first that needs nothing where the request names none."""
+        told = page.request.scene
+        return self._first if told is None else self._scene_of[told]
+
+    def retrieve(self, page: Page) -> Found:
+        """The candidates by the scene's rule."""
+        journey, request = self._journey, page.request
+        rule = journey.journey.scenes[self.scene(page)].candidates
+        about = request.bought if rule == "complement" else request.category
+        listed = journey.listed(
+            rule, np.array([-1 if about is None else about], np.int32), self._seed, page.day,
+            np.array([page.user], np.int64),
+        )  # fmt: skip
+        return super().retrieve(page) if listed is None else Found(listed[:, listed[0] >= 0])
+
+    def requests(self, page: Page) -> Requests:
+        """The page with its scene and what the profile tells of the user, and with contents where some are picked."""
+        request, requests, brands = page.request, page.requests(), len(self._ad_of)
+        who = self._journey.candidates_of(requests)
+        marks, shown = np.zeros(brands, np.uint8), np.zeros(brands, np.int16)
+        for column, told in ((marks, request.marks), (shown, request.shown)):
+            for name, value in told.items():
+                column[self._ad_of[name]] = value
+        seen = requests._replace(
+            scene=np.array([self.scene(page)], np.int8), stage=stage_of(marks[who]), shown=shown[who],
+            bought=np.array([-1 if request.bought is None else request.bought], np.int32),
+        )  # fmt: skip
+        return self._journey.with_content(self._seed, seen)
 
 
 def _width(page: Page, everybody: int) -> int:

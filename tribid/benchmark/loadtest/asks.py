@@ -1,12 +1,23 @@
 """``Asks``: what a load sends for each of its requests, and how an answer is told from something else."""
 
+import secrets
 from typing import NamedTuple, Protocol
 
 import msgspec
+import numpy as np
 
 from tribid.benchmark.loadtest.clicks import Page
 from tribid.benchmark.loadtest.load import Load
 from tribid.benchmark.loadtest.pages import Pages
+from tribid.ranker.open_time.tokens import Signer, Slot
+from tribid.ranker.profile.messages import ConsumerEvent, Profile
+
+_DRAWN = 4_099
+"""Users, and items, that requests take in turn."""
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_LIFE_MS = 86_400_000
+_PROFILE = msgspec.json.Decoder(Profile)
 
 
 class Ask(NamedTuple):
@@ -54,3 +65,52 @@ class AskPages:
         """Every page of the answer."""
         answer = _ANSWER.decode(content)
         return answer.decisions or (Page(answer.id, answer.slots),)
+
+
+class AskSlots:
+    """Pictures of mails' slots: each request opens one slot of a user's mail, ``per_mail`` of them after each other."""
+
+    def __init__(self, load: Load, signer: Signer, *, users: int, now_ms: int, per_mail: int = 4) -> None:
+        self._url, self._per_mail = f"{load.base}/v1/slot/", per_mail
+        self._users = np.random.default_rng((load.seed, 2)).integers(users, size=_DRAWN).tolist()
+        self._signer, self._name = signer, secrets.token_hex(6)
+        self._now_ms = now_ms
+
+    def steps(self, request: int) -> tuple[Ask, ...]:
+        """One GET."""
+        mail, place = divmod(request, self._per_mail)
+        user = str(self._users[mail % _DRAWN])
+        slot = Slot(
+            user=user, message=f"load-{self._name}-{mail}", slot=place, issued_ms=self._now_ms,
+            expires_ms=self._now_ms + _LIFE_MS,
+        )  # fmt: skip
+        return (Ask("GET", f"{self._url}{self._signer.token('open', slot)}.png"),)
+
+    def read(self, request: int, content: bytes) -> tuple[Page, ...]:
+        """No page; ``ValueError`` for what is no PNG."""
+        if not content.startswith(_PNG):
+            raise ValueError("the answer is no PNG")
+        return ()
+
+
+class AskProfiles:
+    """Events that are looked for at once: a consumer views an item, and then the profile is read, which has to hold it."""
+
+    def __init__(self, load: Load, *, users: int, items: int) -> None:
+        self._base, self._name = load.base, secrets.token_hex(6)
+        rng = np.random.default_rng((load.seed, 3))
+        self._drawn: list[tuple[int, int]] = rng.integers((users, items), size=(_DRAWN, 2)).tolist()
+
+    def steps(self, request: int) -> tuple[Ask, ...]:
+        """A POST of one event, and a GET of its user's profile."""
+        user, item = self._drawn[request % _DRAWN]
+        event = ConsumerEvent(id=f"load-{self._name}-{request}", kind="view", user=str(user), item=item)
+        body = msgspec.json.encode({"consumers": [event]})
+        return Ask("POST", f"{self._base}/v1/events", body), Ask("GET", f"{self._base}/v1/profile/{user}")
+
+    def read(self, request: int, content: bytes) -> tuple[Page, ...]:
+        """No page; ``ValueError`` for a profile that does not hold the view."""
+        item = self._drawn[request % _DRAWN][1]
+        if item not in (one for one, _ in _PROFILE.decode(content).viewed):
+            raise ValueError("the profile does not hold the event")
+        return ()

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from tribid.ranker.consumers.consumers import Consumers
 from tribid.ranker.live import Closed, LiveRanker
 from tribid.ranker.openrtb.bidder import OpenRtbSettings
 from tribid.ranker.openrtb.router import NOTICE_PATHS, address_of, openrtb_router
@@ -17,7 +18,7 @@ from tribid.ranker.service.errors import ServiceError, own_fault, service_error
 from tribid.ranker.service.gate import Application, Gate
 from tribid.ranker.service.metrics import Metrics
 from tribid.ranker.service.openapi import document
-from tribid.ranker.service.serving import Opener, Serving
+from tribid.ranker.service.serving import ConsumersOpener, Opener, Serving
 from tribid.ranker.service.settings import Settings
 from tribid.ranker.service.wire import Failure, Problem
 
@@ -55,15 +56,16 @@ def make_app(
     *,
     settings: Settings | None = None,
     openrtb: OpenRtbSettings | None = None,
+    consumers: Consumers | ConsumersOpener | None = None,
     collectors: Sequence[Collector] = (),
 ) -> FastAPI:
     """The ranker's HTTP service, for any ASGI server.
 
     ``live``: an open ranker, or an async function that opens one when the application starts; until it has, and after it
-    failed, ``/readyz`` and all that needs the ranker answer 503. ``openrtb`` is how ad exchanges are met, ``collectors``
-    are metrics of what is around the ranker. The application closes the ranker when it ends. Under a
-    server that sends no lifespan messages (as httpx's transport for tests) an open ranker is served as it is: its clock
-    stands still, and nothing closes it.
+    failed, ``/readyz`` and all that needs the ranker answer 503. ``openrtb`` is how ad exchanges are met, ``consumers`` what
+    is kept of consumers, or what opens that (None: nothing is kept), ``collectors`` are metrics of what is around the
+    ranker. The application closes ranker and consumers when it ends. Under a server that sends no lifespan messages (as
+    httpx's transport for tests) an open ranker is served as it is: its clock stands still, and nothing closes it.
     """
     settings = Settings() if settings is None else settings
 
@@ -79,11 +81,13 @@ def make_app(
     )  # fmt: skip
     app.metrics = Metrics(settings, collectors)
 
-    def attach(opened: LiveRanker) -> None:
+    def attach(opened: LiveRanker, kept: Consumers | None) -> None:
         app.metrics.watch(opened)
         app.include_router(openrtb_router(opened, openrtb))
+        if kept is not None:
+            app.router.routes.extend(kept.routes())
 
-    app.serving = serving = Serving(live, settings, attach)
+    app.serving = serving = Serving(live, settings, attach, consumers)
     app.endpoints = Endpoints(serving, app.metrics)
     _add_routes(app)
     app.add_exception_handler(HTTPException, _http_exception)

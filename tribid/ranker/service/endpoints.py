@@ -7,7 +7,9 @@ from urllib.parse import parse_qsl
 import msgspec
 from msgspec import UNSET, Struct, UnsetType, structs
 
+from tribid.ranker.consumers.seen_pages import consumer_events
 from tribid.ranker.messages import Decision, Request
+from tribid.ranker.profile.messages import ConsumerReceipt
 from tribid.ranker.service.errors import ServiceError
 from tribid.ranker.service.metrics import Metrics
 from tribid.ranker.service.serving import Serving
@@ -58,10 +60,20 @@ class Endpoints:
         return _ENCODER.encode(Decisions(tuple(decisions)))
 
     async def events(self, body: bytes, query: bytes, arrived: float) -> bytes:
-        """Receipts of a batch of events."""
-        receipts = await self._serving.ranker().events(_EVENTS.decode(body).events)
+        """Receipts of a batch of events; what happened to pages also counts in the profiles, where there are some."""
+        live, batch, consumers = self._serving.ranker(), _EVENTS.decode(body), self._serving.consumers
+        if not batch.events and not batch.consumers:
+            raise ServiceError(422, "$.events", "there are none, and no $.consumers; allowed is one event at least")
+        if batch.consumers and consumers is None:
+            raise ServiceError(422, "$.consumers", "this service keeps no profiles; allowed are none")
+        receipts = await live.events(batch.events) if batch.events else []
         self._metrics.see_receipts(receipts)
-        return _ENCODER.encode(Receipts(tuple(receipts)))
+        told: list[ConsumerReceipt] = []
+        if consumers is not None:
+            happened = zip(batch.events, receipts, map(live.shown, batch.events), strict=True)
+            await consumers.saw(consumer_events(happened))
+            told = await consumers.take(batch.consumers)
+        return _ENCODER.encode(Receipts(tuple(receipts), tuple(told)))
 
     async def policies(self) -> bytes:
         """Which releases there are, and what each is used for."""

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from time import perf_counter
 
+from tribid.ranker.open_time.routes import slot_route
 from tribid.ranker.openrtb.router import NOTICE_PATHS
 from tribid.ranker.service.bodies import HungUpError, Message, Receive, Scope, Send, check_json_type, header, read_body
 from tribid.ranker.service.errors import ServiceError, own_fault, service_error
@@ -33,9 +34,16 @@ _ROUTES = frozenset(
         "/v1/policies",
         "/v1/policies:rollback",
         "/openrtb2/auction",
+        "/v1/items",
+        "/v1/messages",
+        "/v1/messages:ack",
+        "/v1/actions",
+        "/v1/actions/events",
+        "/v1/actions:reload",
         *NOTICE_PATHS,
     )
 )
+_NAMED_ROUTES = (("/v1/profile/", "/v1/profile/{user}"), ("/v1/items/", "/v1/items/{item}"))
 _HUNG_UP = 499
 _FRAMES = 8
 _JSON = (b"content-type", b"application/json")
@@ -99,7 +107,7 @@ class Gate:
                     429, "", f"more than {self._rate.rate_per_s:g} requests a second; come again later",
                     headers={"retry-after": str(math.ceil(wait_s))},
                 )  # fmt: skip
-        if self._token is not None and path not in NOTICE_PATHS:
+        if self._token is not None and not is_sealed(path):
             given = header(scope, b"authorization")
             if given is None or not hmac.compare_digest(_digest(given), self._token):
                 raise ServiceError(
@@ -164,6 +172,11 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
     return again
 
 
+def is_sealed(path: str) -> bool:
+    """Whether an address is asked without credentials because what it allows is signed: OpenRTB's notices, mails' slots."""
+    return path in NOTICE_PATHS or slot_route(path) is not None
+
+
 def _named(host: bytes | None, allowed: tuple[str, ...]) -> bool:
     """Whether a ``Host`` header's name, without its port, is one of those that are allowed."""
     name = (host or b"").decode("latin-1").lower()
@@ -176,8 +189,12 @@ def _route(path: str) -> str:
     """The address as it is declared, ``/v1/policies/{name}:activate``; ``other`` for all that are none of ours."""
     if path in _ROUTES:
         return path
-    is_activation = path.startswith("/v1/policies/") and path.endswith(":activate")
-    return "/v1/policies/{name}:activate" if is_activation else "other"
+    if path.startswith("/v1/policies/") and path.endswith(":activate"):
+        return "/v1/policies/{name}:activate"
+    for prefix, route in _NAMED_ROUTES:
+        if path.startswith(prefix):
+            return route
+    return slot_route(path) or "other"
 
 
 def _digest(text: bytes) -> bytes:

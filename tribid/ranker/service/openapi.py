@@ -1,25 +1,40 @@
 """The OpenAPI document: exact schemas, made from the messages' own types, for the scenario that is served."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from tribid.envs.worlds import FeedWorld
+from tribid.ranker.actions.messages import ActionEvents, ActionList, ActionReceipts, ActionRequest, Catalogue
+from tribid.ranker.actions.routes import Reloaded
+from tribid.ranker.consumers.stock_routes import ItemChanges, ItemStates
 from tribid.ranker.messages import Decision, Request
+from tribid.ranker.open_time.routes import CLICK_ROUTE, PICTURE_ROUTE
 from tribid.ranker.openrtb.router import NOTICE_PATHS
+from tribid.ranker.profile.messages import Profile
+from tribid.ranker.profile.router import MAX_MESSAGES, Acknowledged, Acknowledgement, ErasedData, Messages
 from tribid.ranker.releases import Policies
 from tribid.ranker.service.gate import PROBES
+from tribid.ranker.service.operations import (
+    ACTION_OPERATIONS,
+    ASKING,
+    CONSUMER_OPERATIONS,
+    JSON,
+    OPERATIONS,
+    SLOT_OPERATIONS,
+    Operation,
+)
 from tribid.ranker.service.serving import Serving
 from tribid.ranker.service.wire import Activation, Decisions, EventBatch, Failure, Health, RankBatch, Receipts
+from tribid.ranker.stock.item import StockItem
 
-_JSON = "application/json"
 _REF = "#/components/schemas/{name}"
 _TYPES = (Request, RankBatch, Decision, Decisions, EventBatch, Receipts, Activation, Policies, Health, Failure)
+_CONSUMER_TYPES = (
+    Profile, ErasedData, Messages, Acknowledgement, Acknowledged, StockItem, ItemChanges, ItemStates, ActionRequest,
+    ActionList, ActionEvents, ActionReceipts, Catalogue, Reloaded,
+)  # fmt: skip
 _NAMED_ADVERTISERS = 200
-
-_PLAIN = ("400", "401", "405", "429")
-_ASKING = (*_PLAIN, "503")
-_BODY = (*_ASKING, "403", "408", "413", "415", "422")
 
 _ERRORS = {
     "400": "The body is no JSON, or `Host` is not one of ours.",
@@ -38,59 +53,12 @@ _ERRORS = {
 _ERROR_HEADERS = {"401": "WWW-Authenticate", "405": "Allow", "429": "Retry-After", "503": "Retry-After"}
 
 
-class _Operation(NamedTuple):
-    """One address and method: what it takes and gives, by the names of schemas, and the errors that it answers."""
-
-    method: str
-    path: str
-    summary: str
-    description: str
-    takes: tuple[str, ...] = ()
-    gives: tuple[str, ...] = ()
-    errors: tuple[str, ...] = _PLAIN
-    text: str = _JSON
-
-
-_OPERATIONS = (
-    _Operation(
-        "post", "/v1/rank", "Decide pages: who is shown, at what price, and why.",
-        "One request, or several that are decided in order. The same (day, request) with the same content gets the same "
-        "decision again and reserves no more money.",
-        ("Request", "RankBatch"), ("Decision", "Decisions"), (*_BODY, "409"),
-    ),
-    _Operation(
-        "post", "/v1/events", "Tell what happened to pages: impressions, clicks, conversions.",
-        "Each event counts once, by its id; receipts say what became of each.",
-        ("EventBatch",), ("Receipts",), _BODY,
-    ),
-    _Operation(
-        "get", "/v1/policies", "Which releases of policies there are, and what each is used for.", "",
-        (), ("Policies",), _ASKING,
-    ),
-    _Operation(
-        "post", "/v1/policies/{name}:activate", "Put a release to use: active, in shadow, for a share of users, or off.",
-        "Takes effect between two requests; none is dropped.", ("Activation",), ("Policies",), (*_BODY, "404"),
-    ),
-    _Operation(
-        "post", "/v1/policies:rollback", "Make the release that was active before the active one again.",
-        "", (), ("Policies",), _BODY,
-    ),
-    _Operation("get", "/healthz", "Whether the process lives.", "", (), ("Health",), ("400", "405")),
-    _Operation(
-        "get", "/readyz", "Whether it may be asked: policies loaded, ledger open, not shutting down.", "",
-        (), ("Health",), ("400", "405"),
-    ),
-    _Operation("get", "/metrics", "Metrics in Prometheus' text format.", "", text="text/plain"),
-    _Operation("get", "/openapi.json", "This document.", ""),
-    _Operation("get", "/docs", "This document as a page.", "", text="text/html"),
-)  # fmt: skip
-
-
 def document(base: dict[str, Any], serving: Serving) -> dict[str, Any]:
     """The whole document: ``base`` is FastAPI's, of the routes that it knows itself (OpenRTB's)."""
-    _, schemas = msgspec.json.schema_components(_TYPES, ref_template=_REF)
+    types = _TYPES if serving.consumers is None else (*_TYPES, *_CONSUMER_TYPES)
+    _, schemas = msgspec.json.schema_components(types, ref_template=_REF)
     paths: dict[str, Any] = {}
-    for operation in _OPERATIONS:
+    for operation in _operations(serving):
         paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
     _fit(schemas, paths, serving)
     components = dict(base.get("components", {}))
@@ -102,7 +70,7 @@ def document(base: dict[str, Any], serving: Serving) -> dict[str, Any]:
     if serving.settings.token is not None:
         components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         found["security"] = [{"token": []}]
-        for path in (*PROBES, *NOTICE_PATHS):
+        for path in (*PROBES, *NOTICE_PATHS, PICTURE_ROUTE, CLICK_ROUTE):
             for operation in paths.get(path, {}).values():
                 operation["security"] = []
     return found
@@ -110,22 +78,28 @@ def document(base: dict[str, Any], serving: Serving) -> dict[str, Any]:
 
 def _gated(method: str, said: dict[str, Any]) -> dict[str, Any]:
     """An operation of another router, with what the gate in front of it may answer."""
-    codes = _ASKING if method == "get" else (*_ASKING, "403", "408", "413")
+    codes = ASKING if method == "get" else (*ASKING, "403", "408", "413")
     gate = {code: {"$ref": f"#/components/responses/{code}"} for code in codes}
     return {**said, "responses": gate | said["responses"]}
 
 
-def _operation(said: _Operation) -> dict[str, Any]:
+def _operation(said: Operation) -> dict[str, Any]:
     found: dict[str, Any] = {"summary": said.summary, "operationId": said.path.strip("/"), "responses": {}}
     if said.description:
         found["description"] = said.description
-    parameters = [_NAME] if "{name}" in said.path else [_EXPLAIN] if said.path == "/v1/rank" else []
+    parameters = _PARAMETERS.get((said.method, said.path), [])
     if parameters:
         found["parameters"] = parameters
     if said.takes:
-        found["requestBody"] = {"required": "Activation" not in said.takes, "content": {_JSON: _schema(said.takes)}}
-    content = {said.text: _schema(said.gives) if said.gives else {}}
-    found["responses"]["200"] = {"description": "Done.", "content": content}
+        found["requestBody"] = {"required": "Activation" not in said.takes, "content": {JSON: _schema(said.takes)}}
+    if said.text:
+        content = {said.text: _schema(said.gives) if said.gives else {}}
+        found["responses"]["200"] = {"description": "Done.", "content": content}
+    else:
+        found["responses"]["302"] = {
+            "description": "Go there.",
+            "headers": {"Location": {"schema": {"type": "string"}}},
+        }
     if said.path == "/readyz":
         found["responses"]["503"] = {"description": "Not now; `status` says why.", "content": content}
     for code in sorted(said.errors):
@@ -133,14 +107,41 @@ def _operation(said: _Operation) -> dict[str, Any]:
     return found
 
 
-_EXPLAIN = {
-    "name": "explain", "in": "query", "schema": {"type": "boolean"},
-    "description": "Say how long each stage took.",
-}  # fmt: skip
-_NAME = {
-    "name": "name", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1},
-    "description": "A release's name.",
-}  # fmt: skip
+def _parameter(where: str, name: str, schema: dict[str, Any], words: str) -> dict[str, Any]:
+    needed = {"required": True} if where == "path" else {}
+    return {"name": name, "in": where, "schema": schema, "description": words, **needed}
+
+
+_NAME = _parameter("path", "name", {"type": "string", "minLength": 1}, "A release's name.")
+_USER = _parameter(
+    "path", "user", {"type": "string", "minLength": 1, "maxLength": 200}, "The user's id, as events name it."
+)
+_TOKEN = _parameter(
+    "path", "token", {"type": "string", "minLength": 1, "pattern": "^[A-Za-z0-9_-]+$"}, "Of a mail's slot."
+)
+_PARAMETERS: dict[tuple[str, str], list[dict[str, Any]]] = {
+    ("post", "/v1/rank"): [_parameter("query", "explain", {"type": "boolean"}, "Say how long each stage took.")],
+    ("post", "/v1/policies/{name}:activate"): [_NAME],
+    ("get", "/v1/profile/{user}"): [_USER, _parameter("query", "export", {"type": "boolean"}, "All that is held.")],
+    ("delete", "/v1/profile/{user}"): [_USER],
+    ("get", "/v1/messages"): [
+        _parameter("query", "limit", {"type": "integer", "minimum": 1, "maximum": MAX_MESSAGES}, "So many at most.")
+    ],
+    ("get", "/v1/items/{item}"): [_parameter("path", "item", {"type": "integer", "minimum": 0}, "The item's number.")],
+    ("get", PICTURE_ROUTE): [_TOKEN],
+    ("get", CLICK_ROUTE): [_TOKEN],
+}
+
+
+def _operations(serving: Serving) -> tuple[Operation, ...]:
+    """Of the addresses that this service has."""
+    kept = serving.consumers
+    if kept is None:
+        return OPERATIONS
+    return (
+        *OPERATIONS, *CONSUMER_OPERATIONS, *(() if kept.actions is None else ACTION_OPERATIONS),
+        *(() if kept.slots is None else SLOT_OPERATIONS),
+    )  # fmt: skip
 
 
 def _schema(names: tuple[str, ...]) -> dict[str, Any]:
@@ -149,7 +150,7 @@ def _schema(names: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _error(code: str) -> dict[str, Any]:
-    found: dict[str, Any] = {"description": _ERRORS[code], "content": {_JSON: _schema(("Failure",))}}
+    found: dict[str, Any] = {"description": _ERRORS[code], "content": {JSON: _schema(("Failure",))}}
     if code in _ERROR_HEADERS:
         found["headers"] = {_ERROR_HEADERS[code]: {"schema": {"type": "string"}, "required": True}}
     return found

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tribid.ranker.service.app import make_app
 from tribid.ranker.service.protocol import protocol_of
-from tribid.ranker.service.serving import Opener, Serving
+from tribid.ranker.service.serving import ConsumersOpener, Opener, Serving
 from tribid.ranker.service.settings import LOOPBACK_HOSTS, Settings, is_loopback
 
 try:
@@ -53,20 +53,22 @@ def serve(
     *,
     tell: Callable[[str, "LiveRanker"], None],
     openrtb: "OpenRtbSettings | None" = None,
+    consumers: ConsumersOpener | None = None,
     collectors: Sequence["Collector"] = (),
 ) -> None:
     """Open the ranker and answer requests until SIGTERM or SIGINT; then finish what is in flight and close everything.
 
-    ``tell`` is called with the address (``http://127.0.0.1:8080``) and the ranker once it is ready; ``openrtb`` and
-    ``collectors`` are ``make_app``'s. What stops the opening
-    or the background work is raised. ``ValueError`` where others than this machine could connect without a token;
-    ``OSError`` where the port is taken.
+    ``tell`` is called with the address (``http://127.0.0.1:8080``) and the ranker once it is ready; ``openrtb``,
+    ``consumers`` and ``collectors`` are ``make_app``'s. What stops the opening or the background work is raised.
+    ``ValueError`` where others than this machine could connect without a token; ``OSError`` where the port is taken.
     """
     settings.check_open_to()
     sys.setswitchinterval(_SWITCH_S)
     disable_created_metrics()  # type: ignore[no-untyped-call]  # times of creation, of no use to anybody who watches a service
     with Door(settings) as door:
-        app = make_app(opener, settings=_trusting(settings), openrtb=openrtb, collectors=collectors)
+        app = make_app(
+            opener, settings=_trusting(settings), openrtb=openrtb, consumers=consumers, collectors=collectors
+        )
         serving: Serving = app.serving  # type: ignore[attr-defined]
         server = Server(app, serving, lambda live: tell(door.address, live))
         server.run(sockets=[door.socket])

@@ -4,11 +4,15 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from tribid.envs.journey.config import JourneyWorld
+from tribid.ranker.consumers.consumers import Consumers
 from tribid.ranker.live import LiveRanker
 from tribid.ranker.service.errors import ServiceError
 from tribid.ranker.service.settings import Settings
 
 Opener = Callable[[], Awaitable[LiveRanker]]
+ConsumersOpener = Callable[[], Awaitable[Consumers]]
+OnOpen = Callable[[LiveRanker, Consumers | None], None]
 
 _log = logging.getLogger("tribid.ranker.service")
 
@@ -16,14 +20,24 @@ _log = logging.getLogger("tribid.ranker.service")
 class Serving:
     """A ``LiveRanker``, or what opens one, with its background work.
 
-    ``on_open`` is called with the ranker as soon as there is one. ``failure`` is what stopped the opening or the
+    ``consumers`` opens what is known of consumers, if the service keeps that; it is there before the ranker is.
+    ``on_open`` is called with both as soon as there is a ranker. ``failure`` is what stopped the opening or the
     background work: ``/readyz`` stays 503 from then on. Whoever runs the service may end it and raise that, as ``serve``
     does; it is logged where nobody has ended it within ``shutdown_s`` and half a second.
     """
 
-    def __init__(self, live: LiveRanker | Opener, settings: Settings, on_open: Callable[[LiveRanker], None]) -> None:
+    def __init__(
+        self, live: LiveRanker | Opener, settings: Settings, on_open: OnOpen,
+        consumers: Consumers | ConsumersOpener | None = None,
+    ) -> None:  # fmt: skip
         self.settings = settings
         self.live: LiveRanker | None = None
+        self.consumers: Consumers | None = None
+        self._consumers_opener: ConsumersOpener | None = None
+        if isinstance(consumers, Consumers):
+            self.consumers = consumers
+        else:
+            self._consumers_opener = consumers
         self.stopping = False
         self.failure: BaseException | None = None
         self._on_open = on_open
@@ -65,9 +79,13 @@ class Serving:
             await asyncio.gather(self._work, return_exceptions=True)
         if self.live is not None:
             await self.live.close()
+        if self.consumers is not None:
+            await self.consumers.close()
 
     async def _run(self) -> None:
         try:
+            if self._consumers_opener is not None:
+                self.consumers = await self._consumers_opener()
             if self._opener is not None:
                 self._have(await self._opener())
             assert self.live is not None
@@ -81,4 +99,6 @@ class Serving:
 
     def _have(self, live: LiveRanker) -> None:
         self.live = live
-        self._on_open(live)
+        if self.consumers is not None and isinstance(live.scenario.world, JourneyWorld):
+            live.marks_of = self.consumers.marks
+        self._on_open(live, self.consumers)

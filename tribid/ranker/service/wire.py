@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from tribid.ranker.messages import MAX_BATCH, MAX_EVENTS, Decision, Event, Receipt, Request
+from tribid.ranker.profile.messages import ConsumerEvent, ConsumerReceipt
 
 
 class RankBatch(Struct, frozen=True, forbid_unknown_fields=True):
@@ -20,15 +21,20 @@ class Decisions(Struct, frozen=True):
 
 
 class EventBatch(Struct, frozen=True, forbid_unknown_fields=True):
-    """What happened to pages that were answered."""
+    """What happened to pages that were answered, and what consumers did elsewhere; one event at least.
 
-    events: Annotated[tuple[Event, ...], Meta(min_length=1, max_length=MAX_EVENTS)]
+    ``consumers`` are for a service that keeps profiles (``tribid serve --consumers``).
+    """
+
+    events: Annotated[tuple[Event, ...], Meta(max_length=MAX_EVENTS)] = ()
+    consumers: Annotated[tuple[ConsumerEvent, ...], Meta(max_length=MAX_EVENTS)] = ()
 
 
-class Receipts(Struct, frozen=True):
-    """What became of a batch's events, in their order."""
+class Receipts(Struct, frozen=True, omit_defaults=True):
+    """What became of a batch's events, and of those of consumers, in their order."""
 
     receipts: tuple[Receipt, ...]
+    consumers: tuple[ConsumerReceipt, ...] = ()
 
 
 class Activation(Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,0 +1,115 @@
+"""A watch tells the store of stock changes from any thread and of the passing of time, and keeps what could not be told."""
+
+import asyncio
+import threading
+
+import pytest
+
+from tests.ranker.profile.house import event, settings
+from tribid.ranker.profile.errors import ProfilesUnavailableError
+from tribid.ranker.profile.journaled import JournaledProfiles
+from tribid.ranker.profile.testing_triggers import NOON, Clock
+from tribid.ranker.profile.watch import Watch
+from tribid.ranker.stock import LiveStock, StockItem
+
+
+def _stock(clock, count=3):
+    items = [
+        StockItem(title=f"Item {n}", price_micros=100_000_000, count=count, category=0, url=f"https://shop.example/{n}")
+        for n in range(10)
+    ]
+    return LiveStock(items, now_ms=clock)
+
+
+async def _until(answer, what):
+    for _ in range(3000):
+        found = await answer()
+        if found:
+            return found
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"nothing came: {what}")
+
+
+def _watched(folder, use, every_s=0.01):
+    async def run():
+        clock = Clock()
+        stock = _stock(clock)
+        store = await JournaledProfiles.open(folder, settings(clock))
+        watch = Watch(store, stock, every_s=every_s)
+        watch.start()
+        try:
+            return await use(store, stock, watch, clock)
+        finally:
+            await watch.stop()
+            await store.close()
+
+    return asyncio.run(run())
+
+
+def test_a_price_that_falls_in_another_thread_sends_a_message(tmp_path):
+    async def use(store, stock, watch, clock):
+        await store.take([event("view", item=5, time_ms=NOON - 5), event("favourite", "bob", item=6, time_ms=NOON - 5)])
+        stock.update(5, price_micros=97_000_000)  # less than the trigger asks for
+        thread = threading.Thread(target=lambda: stock.update(5, price_micros=70_000_000))
+        thread.start()
+        thread.join()
+        stock.take(6, 3)
+        stock.put_back(6, 2)
+        found = await _until(store.messages, "a price drop")
+        return found + (await _until(store.messages, "back in stock") if len(found) < 2 else [])
+
+    found = _watched(tmp_path, use)
+    assert sorted((one.user, one.trigger, one.item) for one in found) == [
+        ("ann", "price_drop", 5),
+        ("bob", "back_in_stock", 6),
+    ]
+
+
+def test_time_that_passes_sends_what_is_due(tmp_path):
+    async def use(store, stock, watch, clock):
+        await store.take([event("cart", item=5)])
+        clock.go(1)
+        return [one.trigger for one in await _until(store.messages, "a cart left alone")]
+
+    assert _watched(tmp_path, use) == ["cart_abandoned"]
+
+
+def test_what_a_store_could_not_take_is_told_again(tmp_path):
+    async def use(store, stock, watch, clock):
+        real, failures = store.moved, []
+
+        async def fails(moves):
+            failures.append(len(moves))
+            if len(failures) < 3:
+                raise ProfilesUnavailableError("away")
+            await real(moves)
+
+        store.moved = fails
+        await store.take([event("view", item=5, time_ms=NOON - 5)])
+        stock.update(5, price_micros=70_000_000)
+        found = await _until(store.messages, "a price drop")
+        return failures, [one.item for one in found]
+
+    failures, items = _watched(tmp_path, use)
+    assert failures[:3] == [1, 1, 1] and items == [5]
+
+
+def test_changes_that_wait_when_the_watch_ends_are_told(tmp_path):
+    async def use(store, stock, watch, clock):
+        await store.take([event("view", item=5, time_ms=NOON - 5)])
+        stock.update(5, price_micros=70_000_000)
+        await watch.stop()
+        stock.update(5, price_micros=50_000_000)
+        return [one.item for one in await store.messages()]
+
+    assert _watched(tmp_path, use, every_s=3600) == [5]
+
+
+def test_a_watch_begins_once_and_not_too_often(tmp_path):
+    async def use(store, stock, watch, clock):
+        with pytest.raises(ValueError, match="begun"):
+            watch.start()
+
+    _watched(tmp_path, use)
+    with pytest.raises(ValueError, match="every_s is 0"):
+        Watch(None, every_s=0)

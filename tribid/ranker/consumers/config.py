@@ -1,0 +1,90 @@
+"""``ConsumersConfig``: what the consumers' side of a service keeps and where, read from one YAML file.
+
+    profiles: runs/profiles            # a folder, or redis: its URL is in the environment's TRIBID_REDIS
+    stock: stock.json                  # left out: the scenario's own items
+    slots: {key_file: slots.key, choices: runs/slots.choices}
+    actions: {model: runs/actions, journal: runs/action-log, salt_file: actions.salt}
+
+Only ``profiles`` must be there. Triggers and actions are the scenario's (``kind: journey``).
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=1_000)]
+REDIS = "redis"
+"""What ``profiles`` says where they are kept in Redis."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SlotsConfig(_Part):
+    """Slots of mails. ``key_file`` holds the secrets that seal their tokens; ``choices`` is where it is remembered what
+
+    each slot showed, left out: forgotten with the process. ``budget_ms``, ``same_ms`` and ``currency`` are those of
+    ``OpenTimeSettings``.
+    """
+
+    key_file: Path
+    choices: Path | None = None
+    budget_ms: float = Field(20.0, gt=0, le=60_000, allow_inf_nan=False)
+    same_ms: int = Field(3_600_000, ge=1)
+    currency: Text = "USD"
+
+
+class ActionsConfig(_Part):
+    """Next best actions. ``model`` is a folder of ``tribid fit actions``; ``journal`` a folder for what is learnt from,
+
+    with users hashed under the ``salt_file``'s 16 to 64 bytes. ``epsilon`` is the share of answers that explore.
+    """
+
+    model: Path | None = None
+    journal: Path | None = None
+    salt_file: Path | None = None
+    epsilon: float = Field(0.05, ge=0, le=1, allow_inf_nan=False)
+    weight_by_value: bool = False
+
+    @model_validator(mode="after")
+    def _salted(self) -> "ActionsConfig":
+        if (self.journal is None) != (self.salt_file is None):
+            raise ValueError(f"journal is {self.journal}, salt_file {self.salt_file}; allowed is both or neither")
+        return self
+
+
+class ConsumersConfig(_Part):
+    """See the module. ``prefix`` is of the keys in Redis, ``keep_days`` of ``ProfileSettings``; ``shop_url`` is where the
+
+    scenario's own items are sold; ``stock_file`` names items instead. ``tend_s``: how often what is due is looked after.
+    """
+
+    profiles: Text
+    prefix: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:-]{1,60}$")] = "tribid"
+    keep_days: float = Field(30.0, gt=0, le=3650, allow_inf_nan=False)
+    stock: Path | None = None
+    shop_url: Text = "https://shop.example"
+    tend_s: float = Field(0.5, ge=0.01, le=3600, allow_inf_nan=False)
+    slots: SlotsConfig | None = None
+    actions: ActionsConfig = ActionsConfig()
+
+
+def load_config(path: str | Path) -> ConsumersConfig:
+    """The config in a YAML file; ``ValueError`` names the file, the field and what is allowed."""
+    path = Path(path)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"consumers config {path} cannot be read: {error}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ValueError(f"consumers config {path} is not YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"consumers config {path} holds {type(content).__name__}; allowed is a mapping of settings")
+    try:
+        return ConsumersConfig.model_validate(content)
+    except ValidationError as error:
+        told = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        raise ValueError(f"consumers config {path}: {told}") from None

@@ -1,0 +1,234 @@
+"""``Consumers``: profiles, triggers, stock, slots and actions of one service, opened, tended and closed together."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tribid.envs.journey.config import JourneyWorld
+from tribid.envs.journey.world import Journey
+from tribid.envs.scenario import Scenario
+from tribid.envs.world import build_world
+from tribid.envs.worlds import FeedWorld
+from tribid.models.actions.features import feature_names
+from tribid.ranker.actions.journal import ActionJournal
+from tribid.ranker.actions.ranker import ActionRanker
+from tribid.ranker.consumers.config import REDIS, ConsumersConfig
+from tribid.ranker.consumers.forgetting import ForgettingProfiles
+from tribid.ranker.consumers.stock_routes import stock_routes
+from tribid.ranker.decision_log.log import read_salt
+from tribid.ranker.open_time.card import Painter
+from tribid.ranker.open_time.choices import Choices
+from tribid.ranker.open_time.events import into
+from tribid.ranker.open_time.open_time import OpenTime
+from tribid.ranker.open_time.pickers import PopularityBuckets, ProfilePicker
+from tribid.ranker.open_time.settings import OpenTimeSettings
+from tribid.ranker.open_time.tokens import Signer, read_keys
+from tribid.ranker.profile.errors import ProfilesUnavailableError
+from tribid.ranker.profile.interface import ProfileStore
+from tribid.ranker.profile.messages import ConsumerEvent, ConsumerReceipt
+from tribid.ranker.profile.router import ProfileEndpoints, profile_routes
+from tribid.ranker.profile.settings import ProfileSettings
+from tribid.ranker.profile.watch import Watch
+from tribid.ranker.stock.source import ShopStock, read_stock, scenario_stock
+
+if TYPE_CHECKING:
+    from starlette.routing import Route
+
+REDIS_VARIABLE = "TRIBID_REDIS"
+_WARM = 256
+"""Pictures that are drawn before the first mail is opened."""
+
+_log = logging.getLogger("tribid.ranker.consumers")
+
+
+class Consumers:
+    """What a service knows of consumers, and what it does for them.
+
+    Made by ``open``; one process, one event loop. ``slots`` is None where the config has none, ``actions`` where the
+    scenario has none.
+    """
+
+    def __init__(
+        self, profiles: ProfileStore, shop: ShopStock, slots: OpenTime | None, actions: ActionRanker | None,
+        stack: AsyncExitStack,
+    ) -> None:  # fmt: skip
+        self.profiles, self.stock, self.slots, self.actions = profiles, shop.stock, slots, actions
+        self._endpoints, self._stack = ProfileEndpoints(profiles), stack
+
+    @classmethod
+    async def open(cls, scenario: Scenario, config: ConsumersConfig) -> "Consumers":
+        """Open everything that the config names; ``ValueError`` and ``ProfilesUnavailableError`` say what cannot be."""
+        world = scenario.world
+        if not isinstance(world, FeedWorld):
+            raise ValueError(f"scenario {scenario.name} is no feed; consumers are those of a feed, a shop or a journey")
+        async with AsyncExitStack() as stack:
+            shop = await asyncio.to_thread(_shop, scenario, config)
+            path = _CatalogueFacts(scenario, shop)
+            settings = ProfileSettings(
+                keep_days=config.keep_days,
+                triggers=world.triggers if isinstance(world, JourneyWorld) else (),
+                complements=path.complements,
+                brand_of=path.brand_of,
+                brands=path.brands,
+                items=len(shop.stock),
+                on_sale=path.on_sale,
+            )
+            store = await _opened_store(config, settings)
+            stack.push_async_callback(store.close)
+            journal = await asyncio.to_thread(_action_journal, config, world.categories)
+            if journal is not None:
+                stack.callback(journal.close)
+            known = world.actions if isinstance(world, JourneyWorld) else ()
+            actions = None
+            if known:
+                actions = ActionRanker(
+                    known, categories=world.categories, category_of=path.category_of, model=config.actions.model,
+                    profiles=store, journal=journal, epsilon=config.actions.epsilon,
+                    weight_by_value=config.actions.weight_by_value,
+                )  # fmt: skip
+            elif config.actions.model is not None or journal is not None:
+                raise ValueError(
+                    f"actions has a model or a journal; scenario {scenario.name} has no actions to propose"
+                )
+            slots = None
+            if config.slots is not None:
+                slots = await asyncio.to_thread(_slots, config, world.seed, shop, store, path)
+                stack.push_async_callback(slots.close)
+            watch = Watch(store, shop.stock, every_s=config.tend_s)
+            watch.start()
+            stack.push_async_callback(watch.stop)
+            forget = [] if slots is None else [slots.choices.forget]
+            forget += [] if journal is None else [journal.forget]
+            return cls(ForgettingProfiles(store, forget), shop, slots, actions, stack.pop_all())
+
+    def routes(self) -> "list[Route]":
+        """Every address of the consumers' side but ``POST /v1/events``, which is the ranker's, too."""
+        from tribid.ranker.actions.routes import action_routes
+        from tribid.ranker.open_time.routes import open_time_routes
+
+        routes = [*profile_routes(self.profiles), *stock_routes(self.stock)]
+        routes += [] if self.actions is None else action_routes(self.actions)
+        return routes if self.slots is None else [*routes, *open_time_routes(self.slots)]
+
+    async def take(self, events: Sequence[ConsumerEvent]) -> list[ConsumerReceipt]:
+        """Receipts of what consumers did; ``ServiceError`` 503 where the profiles cannot be reached."""
+        return await self._endpoints.take(events)
+
+    async def saw(self, events: Sequence[ConsumerEvent]) -> None:
+        """Count what happened to pages of ads; that is settled already, so trouble here is logged and no more."""
+        if not events:
+            return
+        try:
+            await self.profiles.take(events)
+        except ProfilesUnavailableError as error:
+            _log.error("%d ad events are in no profile: %s", len(events), error)
+
+    async def marks(self, user: int) -> dict[str, int]:
+        """The user's marks by brand; none where nothing is known, or the store cannot be reached."""
+        try:
+            profile = await self.profiles.profile(str(user))
+        except ProfilesUnavailableError as error:
+            _log.warning("a page is decided without its user's profile: %s", error)
+            return {}
+        return {} if profile is None else profile.marks
+
+    async def close(self) -> None:
+        """Finish what was begun and let go of everything, in the reverse order of opening."""
+        await self._stack.aclose()
+
+
+class _CatalogueFacts:
+    """What profiles and pickers ask of a scenario and a stock."""
+
+    def __init__(self, scenario: Scenario, shop: ShopStock) -> None:
+        self._stock = shop.stock
+        self.buckets = PopularityBuckets(shop.stock, shop.popularity)
+        world = build_world(scenario)
+        self.brands = frozenset(world.advertisers.names)
+        self._names = world.advertisers.names
+        self._seller: Sequence[int] = range(len(self._names))
+        self.pairs: dict[int, tuple[int, ...]] = {}
+        if isinstance(world, Journey):
+            self._seller = world.categories.seller.tolist()
+            self.pairs = {
+                category: tuple(other for other in row if other >= 0)
+                for category, row in enumerate(world.categories.pairs.tolist())
+            }
+
+    def category_of(self, item: int) -> int | None:
+        """The item's category; None for an item that there is not."""
+        return self._stock.item(item).category if item < len(self._stock) else None
+
+    def brand_of(self, item: int) -> str | None:
+        """The advertiser whose item it is."""
+        brand = self._seller[item] if item < len(self._seller) else -1
+        return self._names[brand] if brand >= 0 else None
+
+    def on_sale(self, item: int) -> tuple[int, int] | None:
+        """Price in micros and number of an item as of now."""
+        if item >= len(self._stock):
+            return None
+        now = self._stock.item(item)
+        return now.price_micros, now.count
+
+    def complements(self, item: int) -> list[int]:
+        """The most popular items that can be had of each category that goes with the item's, the best first."""
+        kind = self.category_of(item)
+        found = []
+        for other in self.pairs.get(kind, ()) if kind is not None else ():
+            found += [one for one in self.buckets.bucket(other) if self._stock.is_available(one)][:1]
+        return found
+
+
+def _shop(scenario: Scenario, config: ConsumersConfig) -> ShopStock:
+    if config.stock is None:
+        return scenario_stock(scenario, shop_url=config.shop_url)
+    stock = read_stock(config.stock)
+    return ShopStock(stock, np.ones(len(stock)))
+
+
+async def _opened_store(config: ConsumersConfig, settings: ProfileSettings) -> ProfileStore:
+    if config.profiles != REDIS:
+        from tribid.ranker.profile.journaled import JournaledProfiles
+
+        return await JournaledProfiles.open(config.profiles, settings)
+    from tribid.ranker.profile.redis_store import RedisProfiles
+
+    url = os.environ.get(REDIS_VARIABLE)
+    if not url:
+        raise ValueError(f"profiles is redis, but {REDIS_VARIABLE} is not set; allowed is redis://HOST:PORT/DB in it")
+    return await RedisProfiles.open(url, settings, prefix=config.prefix)
+
+
+def _action_journal(config: ConsumersConfig, categories: int) -> ActionJournal | None:
+    wanted = config.actions
+    if wanted.journal is None or wanted.salt_file is None:
+        return None
+    return ActionJournal(wanted.journal, feature_names(categories), read_salt(wanted.salt_file))
+
+
+def _slots(
+    config: ConsumersConfig, seed: int, shop: ShopStock, profiles: ProfileStore, facts: _CatalogueFacts
+) -> OpenTime:
+    wanted = config.slots
+    assert wanted is not None
+    settings = OpenTimeSettings(
+        budget_ms=wanted.budget_ms, same_ms=wanted.same_ms, currency=wanted.currency, shop_url=config.shop_url
+    )
+    slots = OpenTime(
+        shop.stock,
+        Signer(read_keys(wanted.key_file)),
+        buckets=facts.buckets,
+        picker=ProfilePicker(profiles, shop.stock, facts.buckets, facts.pairs),
+        painter=Painter(seed),
+        choices=Choices(journal=wanted.choices, identity=shop.stock.identity),
+        record=into(profiles),
+        settings=settings,
+    )
+    slots.warm(_WARM)
+    return slots

@@ -1,0 +1,162 @@
+"""``Choices``: which item each slot of a message showed, so that opening again shows it, and a click leads to it.
+
+Users and messages are kept as salted digests alone; the salt is drawn for each journal and lies in it.
+A journal keeps the choices over a restart. Each record has a checksum; records after a damaged one are cut off. Records
+are handed to the operating system at once, so a killed process loses none; a machine that loses power may lose the last
+moments, after which a slot chooses anew and a click may be told again, under the id it had before.
+"""
+
+import hashlib
+import os
+import secrets
+import struct
+import zlib
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from tribid.files import write_atomically
+from tribid.ranker.open_time.tokens import Slot
+
+_MAGIC: Final = b"tribid-choices-1"
+_SALT: Final = 16
+_HEADER: Final = len(_MAGIC) + 16 + _SALT
+_BODY: Final = struct.Struct("<BBIQ16s")
+_CHECK: Final = struct.Struct("<I")
+_RECORD: Final = _BODY.size + _CHECK.size
+_SHOWN, _CLICKED = 1, 2
+_SLACK = 16  # records per remembered mail at which the journal is written anew
+
+
+@dataclass(slots=True)
+class Choice:
+    """What a slot shows: an ``item`` since ``shown_ms``; ``clicked`` are the items whose click was counted."""
+
+    item: int
+    shown_ms: int
+    clicked: set[int] = field(default_factory=set)
+
+
+class Choices:
+    """The slots of the last ``most`` mails that were opened. ``journal`` is a file, which ``identity`` (16 bytes, the
+    stock's) ties to item numbers: choices among other items are forgotten. For use by one thread.
+    """
+
+    def __init__(self, *, most: int = 200_000, journal: str | Path | None = None, identity: bytes = bytes(16)) -> None:
+        if most < 1 or len(identity) != 16:
+            raise ValueError(f"most is {most}, identity has {len(identity)} bytes; allowed is 1 or more, and 16")
+        self._most = most
+        self._mails: OrderedDict[bytes, dict[int, Choice]] = OrderedDict()
+        self._file: int | None = None
+        self._path = None if journal is None else Path(journal)
+        self._kind, self._salt = _MAGIC + identity, secrets.token_bytes(_SALT)
+        self._records = 0
+        if self._path is not None:
+            self._restore(self._path)
+            self._compact(self._path)
+
+    def of(self, slot: Slot) -> Choice | None:
+        """What a slot shows; None where it was never opened, or so long ago that it was forgotten."""
+        return self._mails.get(self._mail(slot), {}).get(slot.slot)
+
+    def elsewhere(self, slot: Slot) -> set[int]:
+        """The items that the mail's other slots show."""
+        mail = self._mails.get(self._mail(slot), {})
+        return {choice.item for number, choice in mail.items() if number != slot.slot}
+
+    def show(self, slot: Slot, item: int, now_ms: int) -> Choice:
+        """Remember that a slot shows an item from now on."""
+        mail = self._mail(slot)
+        self._show(mail, slot.slot, item, now_ms)
+        self._write(_SHOWN, slot.slot, item, now_ms, mail)
+        return self._mails[mail][slot.slot]
+
+    def click(self, slot: Slot, item: int, now_ms: int) -> None:
+        """Remember that a slot's click on an item was counted."""
+        mail = self._mail(slot)
+        self._click(mail, slot.slot, item)
+        self._write(_CLICKED, slot.slot, item, now_ms, mail)
+
+    def forget(self, user: str) -> int:
+        """Forget all of a user's choices, in the journal too; how many slots those were."""
+        digest = self._digest(user.encode())
+        found = [mail for mail in self._mails if mail.startswith(digest)]
+        slots = sum(len(self._mails.pop(mail)) for mail in found)
+        if self._path is not None:
+            self._compact(self._path)
+        return slots
+
+    def close(self) -> None:
+        """Flush the journal to disk and let it go."""
+        if self._file is not None:
+            os.fsync(self._file)
+            os.close(self._file)
+            self._file = None
+
+    def _mail(self, slot: Slot) -> bytes:
+        """A mail's name in memory and journal: 8 bytes of its user, 8 of its message."""
+        user = self._digest(slot.user.encode())
+        return user + self._digest(user + slot.message.encode())
+
+    def _digest(self, content: bytes) -> bytes:
+        return hashlib.blake2b(content, digest_size=8, salt=self._salt).digest()
+
+    def _show(self, mail: bytes, number: int, item: int, now_ms: int) -> None:
+        slots = self._mails.setdefault(mail, {})
+        clicked = slots[number].clicked if number in slots else set()
+        slots[number] = Choice(item, now_ms, clicked)
+        self._mails.move_to_end(mail)
+        while len(self._mails) > self._most:
+            self._mails.popitem(last=False)
+
+    def _click(self, mail: bytes, number: int, item: int) -> None:
+        choice = self._mails.get(mail, {}).get(number)
+        if choice is not None:
+            choice.clicked.add(item)
+
+    def _write(self, kind: int, number: int, item: int, now_ms: int, mail: bytes) -> None:
+        if self._file is None or self._path is None:
+            return
+        record = _record(kind, number, item, now_ms, mail)
+        written = os.write(self._file, record)
+        if written < len(record):  # the disk is full; half a record would hide those after it
+            os.ftruncate(self._file, os.fstat(self._file).st_size - written)
+            raise OSError(f"{self._path} has no room for more")
+        self._records += 1
+        if self._records > _SLACK * self._most:
+            self._compact(self._path)
+
+    def _restore(self, path: Path) -> None:
+        content = path.read_bytes() if path.exists() else b""
+        if content and not content.startswith(_MAGIC):
+            raise ValueError(f"{path} is no journal of choices; name another file, or remove it")
+        if len(content) < _HEADER or not content.startswith(self._kind):
+            return
+        self._salt = content[_HEADER - _SALT : _HEADER]
+        for start in range(_HEADER, len(content) - _RECORD + 1, _RECORD):
+            record = content[start : start + _RECORD]
+            if _CHECK.unpack(record[_BODY.size :])[0] != zlib.crc32(record[: _BODY.size]):
+                return
+            kind, number, item, now_ms, mail = _BODY.unpack(record[: _BODY.size])
+            if kind == _SHOWN:
+                self._show(mail, number, item, now_ms)
+            else:
+                self._click(mail, number, item)
+
+    def _compact(self, path: Path) -> None:
+        """Write the journal anew, with what is remembered alone."""
+        self.close()
+        records = []
+        for mail, slots in self._mails.items():
+            for number, choice in slots.items():
+                records.append(_record(_SHOWN, number, choice.item, choice.shown_ms, mail))
+                records += [_record(_CLICKED, number, item, choice.shown_ms, mail) for item in sorted(choice.clicked)]
+        write_atomically(path, self._kind + self._salt + b"".join(records))
+        self._records = len(records)
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND)
+
+
+def _record(kind: int, number: int, item: int, now_ms: int, mail: bytes) -> bytes:
+    body = _BODY.pack(kind, number, item, now_ms, mail)
+    return body + _CHECK.pack(zlib.crc32(body))
