@@ -93,7 +93,7 @@ def loadtest(
             loaded = run_load(load, asked, tell)
         report = report_of(loaded)
         console.print(load_table(report))
-        for line in summary(report):
+        for line in summary(report, pages=what == "pages"):
             console.print(line, highlight=False, soft_wrap=True)
         if json is not None:
             write_json(json, as_json(report))

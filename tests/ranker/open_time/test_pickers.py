@@ -55,10 +55,10 @@ def test_popularity_must_be_one_number_above_zero_for_each_item() -> None:
             PopularityBuckets(a_stock(), wrong)
 
 
-def test_what_goes_with_an_order_comes_before_the_cart_what_was_viewed_and_favourites() -> None:
+def test_what_goes_with_an_order_the_cart_what_was_viewed_and_favourites_take_turns() -> None:
     known = {"orders": [(3, 9)], "cart": {4: 1, 7: 2}, "viewed": [(8, 5), (4, 4)], "favourites": {2: 1, 5: 3}}
-    assert picked(most=10, complements={0: [2]}, **known) == [11, 8, 5, 2, 7, 4, 10, 11, 9, 1]
-    assert picked(most=6, **known) == [7, 4, 8, 5, 2, 10]
+    assert picked(most=10, complements={0: [2]}, **known) == [11, 7, 8, 5, 4, 2, 10, 11, 9, 1]
+    assert picked(most=6, **known) == [7, 8, 5, 4, 2, 10]
 
 
 def test_what_was_ordered_is_not_offered_again_from_the_profile() -> None:

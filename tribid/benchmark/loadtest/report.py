@@ -151,12 +151,16 @@ def load_table(report: LoadReport) -> Table:
     return table
 
 
-def summary(report: LoadReport) -> list[str]:
-    """Lines below the table."""
+def summary(report: LoadReport, *, pages: bool = True) -> list[str]:
+    """Lines below the table; ``pages`` says whether pages of ads were asked for."""
     lines = [
         f"{report.answered:,} of {report.requests:,} answered, {report.answered_rate:,.1f} a second (asked "
-        f"{report.asked_rate:g}, sent {report.sent_rate:,.1f}); {report.slots_per_page:.2f} slots sold a page, "
-        f"{report.empty_share:.1%} of the answers empty",
+        f"{report.asked_rate:g}, sent {report.sent_rate:,.1f})"
+        + (
+            f"; {report.slots_per_page:.2f} slots sold a page, {report.empty_share:.1%} of the answers empty"
+            if pages
+            else ""
+        ),
         "errors: " + (_counts(report.errors) or "none"),
     ]
     events = report.events

@@ -1,7 +1,7 @@
 """Pickers: which items a slot would like to show a user, best first, whether they can be had or not."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, islice
 from typing import Protocol
 
 import numpy as np
@@ -83,7 +83,7 @@ class PopularityBuckets:
 
 
 class ProfilePicker:
-    """From the user's profile: what goes with the newest orders, what waits in the cart, what was viewed or favourited.
+    """From the user's profile, in turns: what goes with the newest orders, the cart, what was viewed, the favourites.
 
     ``complements`` says which categories go with a category that was bought from (a case with a phone). Items ordered
     before are left out. After all of these, and for users without a profile or who refused, come the buckets' items.
@@ -105,7 +105,7 @@ class ProfilePicker:
         if profile is None or profile.refused:
             return self._buckets.ranked(slot)
         ordered = {item for item, _ in profile.orders}
-        known = chain(
+        known = in_turns(
             self._with_orders(profile),
             _newest(profile.cart),
             (item for item, _ in profile.viewed),
@@ -115,11 +115,28 @@ class ProfilePicker:
         return chain(wanted, self._buckets.ranked(slot))
 
     def _with_orders(self, profile: Seen) -> Iterator[int]:
-        for item, _ in profile.orders[:_FROM_ORDERS]:
-            if item < len(self._stock):
-                for kind in self._complements.get(self._stock.item(item).category, ()):
-                    available = (one for one in self._buckets.bucket(kind) if self._stock.is_available(one))
-                    yield from (one for one, _ in zip(available, range(_FROM_BUCKET), strict=False))
+        """The best of each category that goes with each order, then the second best of each, and so on."""
+        known = (item for item, _ in profile.orders[:_FROM_ORDERS] if item < len(self._stock))
+        kinds = dict.fromkeys(k for item in known for k in self._complements.get(self._stock.item(item).category, ()))
+        return in_turns(
+            *(islice(filter(self._stock.is_available, self._buckets.bucket(k)), _FROM_BUCKET) for k in kinds)
+        )
+
+
+def in_turns(*rows: Iterable[int]) -> Iterator[int]:
+    """The first of each row, then the second of each, until all are at their end.
+
+    >>> list(in_turns([1, 2, 3], [], [9]))
+    [1, 9, 2, 3]
+    """
+    waiting = [iter(row) for row in rows]
+    while waiting:
+        going = []
+        for row in waiting:
+            for item in islice(row, 1):
+                yield item
+                going.append(row)
+        waiting = going
 
 
 def _newest(items: Mapping[int, int]) -> list[int]:
