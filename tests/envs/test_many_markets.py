@@ -171,7 +171,7 @@ def test_what_is_observed_of_many_is_what_each_observes_alone(variant: str, feed
     assert shape[0] == 3 and dtype == np.float32
 
 
-@pytest.mark.parametrize("part", REWARDS)
+@pytest.mark.parametrize("part", sorted(set(REWARDS) - {"attributed"}))  # that one needs a journey
 @pytest.mark.parametrize("variant", ["tiny", "segments and expected values", "vcg of 70", "auctionnet"])
 def test_the_rewards_of_many_are_what_each_earns_alone(variant: str, part: str) -> None:
     reward = Reward(part=part, temperature=0.7, revenue_floor=0.9)  # type: ignore[arg-type]

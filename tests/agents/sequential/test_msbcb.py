@@ -1,7 +1,10 @@
 """Learning is tried in a world so small, with orders so likely, that a few seconds of lessons come near the optimum."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +24,15 @@ from tribid.envs.sequential.play import OPEN_BUDGET, draw_consumers, play
 LESSONS = LessonPlan(consumers=8000, days=40)
 EASY = ConsumerRule(types=2, steps=3, tired=2, order=(0.0, 0.02, 0.1, 0.6), value_micros=(4_000_000, 9_000_000))
 BUDGET = 0.3
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Networks this small learn fastest on one thread, and on a busy machine by far."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

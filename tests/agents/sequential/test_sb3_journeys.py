@@ -1,5 +1,8 @@
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
+import torch
 
 from tribid.agents.sequential.sb3_journeys import Sb3Plan, ScoredActions, train_sb3
 from tribid.envs.sequential.campaign import run_campaign
@@ -9,6 +12,15 @@ from tribid.envs.sequential.play import draw_consumers
 
 EASY = ConsumerRule(types=1, steps=2, tired=2, order=(0.0, 0.0, 0.0, 0.9), start=(0.5, 0.0, 0.0, 0.5))
 PLAN = Sb3Plan(consumers=1000, campaign=4, copies=8, gamma=1.0)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Networks this small learn fastest on one thread, and on a busy machine by far."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(

@@ -54,5 +54,5 @@ def _risen(base: int, rise: float, money: int, supply: int) -> int:
     if rise == 0 or supply == 0 or base == 0 or money == 0:
         return base
     bend = rise / supply
-    bought = (math.sqrt(1.0 + 4.0 * bend * money / base) - 1.0) / (2.0 * bend)
+    bought = 2.0 * money / base / (1.0 + math.sqrt(1.0 + 4.0 * bend * money / base))  # no difference of nearly equals
     return math.ceil(round(base * (1.0 + bend * bought), 6))
