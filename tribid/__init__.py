@@ -1,7 +1,8 @@
 """Tribid: a multi-agent bidding environment for e-commerce feed ads, the learners that bid in it, and their ranker.
 
 Importing the package registers its environments: ``gymnasium.make("tribid/SingleBidder-v0")`` (or, in one step,
-``gymnasium.make("tribid:tribid/SingleBidder-v0")``; ConsumerJourney and ChannelSplit likewise) and ``pettingzoo.make("parallel", "tribid/feed_auction-v0")``.
+``gymnasium.make("tribid:tribid/SingleBidder-v0")``), likewise ``ConsumerJourney-v0`` and ``ChannelSplit-v0``, and
+``pettingzoo.make("parallel", "tribid/feed_auction-v0")``.
 """
 
 import gymnasium
