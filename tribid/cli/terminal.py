@@ -22,7 +22,11 @@ from tribid.agents.divergence import DivergenceError
 
 console = Console()
 
-_STORES = (("sqlite3", "Error"), ("tribid.ranker.ledger.errors", "LedgerUnavailableError"))
+_STORES = (
+    ("sqlite3", "Error"),
+    ("tribid.ranker.ledger.errors", "LedgerUnavailableError"),
+    ("tribid.ranker.profile.errors", "ProfilesUnavailableError"),
+)
 """Errors of a file or a database that the user can mend, by module: one that was never imported raised none."""
 
 

@@ -117,10 +117,10 @@ class Answered:
         kept = self._kept.get(page)
         return None if kept is None else (kept[2], kept[3])
 
-    def user(self, page: str) -> int | None:
-        """Whose page it was; None where it was nobody's, or is unknown."""
+    def whose(self, page: str) -> tuple[int, int] | None:
+        """The user that a page was for, and when its hold ends; None where it was nobody's, or is unknown."""
         kept = self._kept.get(page)
-        return None if kept is None else kept[4]
+        return None if kept is None or kept[4] is None else (kept[4], kept[1])
 
     def expire(self, now_ms: int) -> None:
         """Forget pages whose holds have ended."""

@@ -35,6 +35,8 @@ from tribid.ranker.time_budget import Clock
 
 _log = logging.getLogger("tribid.ranker")
 _AT_ONCE = 32
+_MARKS_S = 0.02
+"""How long a page waits for what its user's profile says."""
 
 
 __all__ = ["Closed", "Conflict", "LiveRanker", "LiveState"]
@@ -53,12 +55,14 @@ class _Asked(NamedTuple):
     at: str
     day: int
     tick: int
+    marks: dict[str, int] | None = None
 
 
 class Shown(NamedTuple):
-    """Whom a page was for, and what stood in one of its slots."""
+    """Whom a page was for, when it was answered (Unix milliseconds), and what stood in one of its slots."""
 
     user: int
+    answered_ms: int
     slot: Slot
 
 
@@ -84,6 +88,7 @@ class LiveRanker:
         self._hold_ms, self._now_ms, self._is_closed = hold_ms, now_ms, False
         self.trouble = ""
         self.marks_of: MarksOf | None = None
+        self._is_late = False
 
     @classmethod
     async def open(
@@ -154,10 +159,10 @@ class LiveRanker:
 
     def shown(self, event: Event) -> Shown | None:
         """Whose page an event is about, and the slot; None where the page is forgotten or was nobody's."""
-        user, decision = self._answered.user(event.decision), self._answered.decision(event.decision)
-        if user is None or decision is None or event.slot >= len(decision.slots):
+        whose, decision = self._answered.whose(event.decision), self._answered.decision(event.decision)
+        if whose is None or decision is None or event.slot >= len(decision.slots):
             return None
-        return Shown(user, decision.slots[event.slot])
+        return Shown(whose[0], whose[1] - self._hold_ms, decision.slots[event.slot])
 
     async def release(self, holds: Sequence[str]) -> int:
         """Give back what these holds (``"DAY.REQUEST.SLOT"``) still hold: slots that will not be shown."""
@@ -229,6 +234,8 @@ class LiveRanker:
     async def _rank_all(self, requests: Sequence[Request], explain: bool, where: Sequence[str]) -> list[Decision]:
         self._check_open()
         asked = self._placed(requests, where)
+        if self.marks_of is not None:
+            asked = await self._marked(asked, self.marks_of)
         decisions: list[Decision] = []
         for (day, tick), group in groupby(asked, key=lambda one: (one.day, one.tick)):
             pages = list(group)
@@ -242,6 +249,27 @@ class LiveRanker:
                 part = pages[first : first + _AT_ONCE]
                 decisions.extend(await asyncio.gather(*(self._answer(one, explain) for one in part)))
         return decisions
+
+    async def _marked(self, asked: list[_Asked], marks_of: MarksOf) -> list[_Asked]:
+        """With the marks of the users whose requests bring none, all as of now; without where that takes too long.
+
+        Nothing may wait later, between a page's day and its money.
+        """
+        wanted = {
+            one.request.user for one in asked if one.request.user is not None and not one.request.marks
+            and self._answered.digest(one.page) is None
+        }  # fmt: skip
+        users = sorted(user for user in wanted if user is not None)
+        try:
+            async with asyncio.timeout(_MARKS_S):
+                found = dict(zip(users, await asyncio.gather(*map(marks_of, users)), strict=True))
+        except TimeoutError:
+            if not self._is_late:
+                _log.warning("profiles take longer than %g s; pages are decided without, told once", _MARKS_S)
+            self._is_late, found = True, {}
+        return [
+            one._replace(marks=found.get(one.request.user)) if one.request.user is not None else one for one in asked
+        ]
 
     def _placed(self, requests: Sequence[Request], where: Sequence[str]) -> list[_Asked]:
         """Checked requests with their day, tick, digest and name, in a time that never runs backwards."""
@@ -285,13 +313,14 @@ class LiveRanker:
         await self._day.is_open()
         if asked.day != self._day.day:
             if asked.request.day is None:  # the day went on since the request came in
-                return await self._answer(self._placed((asked.request,), (asked.at,))[0], explain)
+                again = self._placed((asked.request,), (asked.at,))[0]
+                return await self._answer(again._replace(marks=asked.marks), explain)
             raise ValueError(f"{asked.at}.day is {asked.day}; allowed is the clock's, {self._day.day}: it has moved on")
         now_ms, request = self._now_ms(), asked.request
         answer = self._answered.open(page, asked.digest, now_ms + self._hold_ms, request.user)
         try:
-            if self.marks_of is not None and request.user is not None and not request.marks:
-                request = structs.replace(request, marks=await self.marks_of(request.user))
+            if asked.marks:
+                request = structs.replace(request, marks=asked.marks)
             await self._pages.decide(answer, request, asked.day, asked.tick, now_ms, explain)
             self._answered.keep(page, answer)
             assert answer.decision is not None

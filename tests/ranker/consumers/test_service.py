@@ -9,10 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tribid.envs.actions import Action
-from tribid.envs.scenario import Scenario, load_scenario
-from tribid.envs.triggers import Trigger
-from tribid.ranker.consumers.config import ActionsConfig, ConsumersConfig, SlotsConfig
+from tests.ranker.consumers.house import journey, open_service
 from tribid.ranker.consumers.consumers import Consumers
 from tribid.ranker.live import LiveRanker
 from tribid.ranker.messages import decode_request
@@ -20,38 +17,9 @@ from tribid.ranker.open_time.tokens import Signer, Slot, read_keys
 from tribid.ranker.service.app import make_app
 from tribid.ranker.service.settings import Settings
 
-KEY = "k" * 40
-SMALL = {
-    "world__users__count": 200, "world__catalogue__items": 120, "world__traffic__requests": 200,
-    "world__traffic__ticks": 4, "generated__count": 12, "world__retrieval": None,
-}  # fmt: skip
-DROP = Trigger(name="drop", kind="price_drop", least_drop=0.1, quiet_from=0, quiet_to=0)
-CLUB = Action(name="club", kind="join_club", value=3.0)
-
-
-def journey() -> Scenario:
-    return load_scenario("journey").with_changes(
-        **SMALL, world__triggers=(DROP.model_dump(),), world__actions=(CLUB.model_dump(),)
-    )
-
 
 def run(check: Callable[[httpx.AsyncClient, Consumers], Awaitable[None]], folder: Path, **more: Any) -> None:
-    async def inner() -> None:
-        scenario = journey()
-        key = folder / "slots.key"
-        key.write_text(KEY)
-        config = ConsumersConfig(
-            profiles=str(folder / "profiles"), tend_s=0.02, slots=SlotsConfig(key_file=key), actions=ActionsConfig()
-        )
-        live = await LiveRanker.open(scenario, {"it": "truthful"})
-        kept = await Consumers.open(scenario, config)
-        transport = httpx.ASGITransport(make_app(live, consumers=kept, settings=Settings(**more)))
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
-            await check(http, kept)
-        await live.close()
-        await kept.close()
-
-    asyncio.run(inner())
+    asyncio.run(open_service(check, folder, settings=Settings(**more)))
 
 
 async def tell(http: httpx.AsyncClient, *consumers: dict[str, Any]) -> dict[str, Any]:

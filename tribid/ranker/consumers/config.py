@@ -57,13 +57,14 @@ class ActionsConfig(_Part):
 
 
 class ConsumersConfig(_Part):
-    """See the module. ``prefix`` is of the keys in Redis, ``keep_days`` of ``ProfileSettings``; ``shop_url`` is where the
+    """See the module. ``prefix`` is of the keys in Redis, ``keep_days`` of ``ProfileSettings``.
 
-    scenario's own items are sold; ``stock_file`` names items instead. ``tend_s``: how often what is due is looked after.
+    ``stock`` names a file of the shop's own items (``tribid.ranker.stock.source.read_stock``); left out, the scenario's are
+    sold, under ``shop_url``. ``tend_s``: how often what is due is looked after.
     """
 
     profiles: Text
-    prefix: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:-]{1,60}$")] = "tribid"
+    prefix: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,60}$")] = "tribid"
     keep_days: float = Field(30.0, gt=0, le=3650, allow_inf_nan=False)
     stock: Path | None = None
     shop_url: Text = "https://shop.example"

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tribid.envs.journey.config import JourneyWorld
-from tribid.envs.journey.world import Journey
 from tribid.envs.scenario import Scenario
-from tribid.envs.world import build_world
 from tribid.envs.worlds import FeedWorld
 from tribid.models.actions.features import feature_names
 from tribid.ranker.actions.journal import ActionJournal
 from tribid.ranker.actions.ranker import ActionRanker
+from tribid.ranker.consumers.catalogue import Catalogue
 from tribid.ranker.consumers.config import REDIS, ConsumersConfig
 from tribid.ranker.consumers.forgetting import ForgettingProfiles
 from tribid.ranker.consumers.stock_routes import stock_routes
@@ -25,10 +24,10 @@ from tribid.ranker.open_time.card import Painter
 from tribid.ranker.open_time.choices import Choices
 from tribid.ranker.open_time.events import into
 from tribid.ranker.open_time.open_time import OpenTime
-from tribid.ranker.open_time.pickers import PopularityBuckets, ProfilePicker
+from tribid.ranker.open_time.pickers import ProfilePicker
 from tribid.ranker.open_time.settings import OpenTimeSettings
 from tribid.ranker.open_time.tokens import Signer, read_keys
-from tribid.ranker.profile.errors import ProfilesUnavailableError
+from tribid.ranker.profile.errors import ProfileDamageError, ProfilesUnavailableError
 from tribid.ranker.profile.interface import ProfileStore
 from tribid.ranker.profile.messages import ConsumerEvent, ConsumerReceipt
 from tribid.ranker.profile.router import ProfileEndpoints, profile_routes
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from starlette.routing import Route
 
 REDIS_VARIABLE = "TRIBID_REDIS"
+_SAW_S = 1.0
 _WARM = 256
 """Pictures that are drawn before the first mail is opened."""
 
@@ -55,9 +55,10 @@ class Consumers:
 
     def __init__(
         self, profiles: ProfileStore, shop: ShopStock, slots: OpenTime | None, actions: ActionRanker | None,
-        stack: AsyncExitStack,
+        facts: Catalogue, stack: AsyncExitStack,
     ) -> None:  # fmt: skip
         self.profiles, self.stock, self.slots, self.actions = profiles, shop.stock, slots, actions
+        self.has_items, self._brands = facts.has_items, facts.brands
         self._endpoints, self._stack = ProfileEndpoints(profiles), stack
 
     @classmethod
@@ -68,7 +69,7 @@ class Consumers:
             raise ValueError(f"scenario {scenario.name} is no feed; consumers are those of a feed, a shop or a journey")
         async with AsyncExitStack() as stack:
             shop = await asyncio.to_thread(_shop, scenario, config)
-            path = _CatalogueFacts(scenario, shop)
+            path = Catalogue(scenario, shop, has_items=config.stock is None)
             settings = ProfileSettings(
                 keep_days=config.keep_days,
                 triggers=world.triggers if isinstance(world, JourneyWorld) else (),
@@ -104,7 +105,7 @@ class Consumers:
             stack.push_async_callback(watch.stop)
             forget = [] if slots is None else [slots.choices.forget]
             forget += [] if journal is None else [journal.forget]
-            return cls(ForgettingProfiles(store, forget), shop, slots, actions, stack.pop_all())
+            return cls(ForgettingProfiles(store, forget), shop, slots, actions, path, stack.pop_all())
 
     def routes(self) -> "list[Route]":
         """Every address of the consumers' side but ``POST /v1/events``, which is the ranker's, too."""
@@ -124,65 +125,25 @@ class Consumers:
         if not events:
             return
         try:
-            await self.profiles.take(events)
-        except ProfilesUnavailableError as error:
-            _log.error("%d ad events are in no profile: %s", len(events), error)
+            async with asyncio.timeout(_SAW_S):
+                await self.profiles.take(events)
+        except (ProfilesUnavailableError, ProfileDamageError, TimeoutError) as error:
+            _log.error(
+                "%d ad events may be in no profile until they are told again: %s", len(events), error or "too slow"
+            )
 
     async def marks(self, user: int) -> dict[str, int]:
         """The user's marks by brand; none where nothing is known, or the store cannot be reached."""
         try:
             profile = await self.profiles.profile(str(user))
-        except ProfilesUnavailableError as error:
+        except (ProfilesUnavailableError, ProfileDamageError) as error:
             _log.warning("a page is decided without its user's profile: %s", error)
             return {}
-        return {} if profile is None else profile.marks
+        return {} if profile is None else {name: mark for name, mark in profile.marks.items() if name in self._brands}
 
     async def close(self) -> None:
         """Finish what was begun and let go of everything, in the reverse order of opening."""
         await self._stack.aclose()
-
-
-class _CatalogueFacts:
-    """What profiles and pickers ask of a scenario and a stock."""
-
-    def __init__(self, scenario: Scenario, shop: ShopStock) -> None:
-        self._stock = shop.stock
-        self.buckets = PopularityBuckets(shop.stock, shop.popularity)
-        world = build_world(scenario)
-        self.brands = frozenset(world.advertisers.names)
-        self._names = world.advertisers.names
-        self._seller: Sequence[int] = range(len(self._names))
-        self.pairs: dict[int, tuple[int, ...]] = {}
-        if isinstance(world, Journey):
-            self._seller = world.categories.seller.tolist()
-            self.pairs = {
-                category: tuple(other for other in row if other >= 0)
-                for category, row in enumerate(world.categories.pairs.tolist())
-            }
-
-    def category_of(self, item: int) -> int | None:
-        """The item's category; None for an item that there is not."""
-        return self._stock.item(item).category if item < len(self._stock) else None
-
-    def brand_of(self, item: int) -> str | None:
-        """The advertiser whose item it is."""
-        brand = self._seller[item] if item < len(self._seller) else -1
-        return self._names[brand] if brand >= 0 else None
-
-    def on_sale(self, item: int) -> tuple[int, int] | None:
-        """Price in micros and number of an item as of now."""
-        if item >= len(self._stock):
-            return None
-        now = self._stock.item(item)
-        return now.price_micros, now.count
-
-    def complements(self, item: int) -> list[int]:
-        """The most popular items that can be had of each category that goes with the item's, the best first."""
-        kind = self.category_of(item)
-        found = []
-        for other in self.pairs.get(kind, ()) if kind is not None else ():
-            found += [one for one in self.buckets.bucket(other) if self._stock.is_available(one)][:1]
-        return found
 
 
 def _shop(scenario: Scenario, config: ConsumersConfig) -> ShopStock:
@@ -212,9 +173,7 @@ def _action_journal(config: ConsumersConfig, categories: int) -> ActionJournal |
     return ActionJournal(wanted.journal, feature_names(categories), read_salt(wanted.salt_file))
 
 
-def _slots(
-    config: ConsumersConfig, seed: int, shop: ShopStock, profiles: ProfileStore, facts: _CatalogueFacts
-) -> OpenTime:
+def _slots(config: ConsumersConfig, seed: int, shop: ShopStock, profiles: ProfileStore, facts: Catalogue) -> OpenTime:
     wanted = config.slots
     assert wanted is not None
     settings = OpenTimeSettings(

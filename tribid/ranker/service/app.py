@@ -10,12 +10,12 @@ import msgspec
 from tribid.ranker.consumers.consumers import Consumers
 from tribid.ranker.live import Closed, LiveRanker
 from tribid.ranker.openrtb.bidder import OpenRtbSettings
-from tribid.ranker.openrtb.router import NOTICE_PATHS, address_of, openrtb_router
+from tribid.ranker.openrtb.router import address_of, openrtb_router
 from tribid.ranker.service.bodies import Receive, Scope, Send, check_json_type, check_origin
 from tribid.ranker.service.docs_page import Caller, docs_page
 from tribid.ranker.service.endpoints import Endpoints, health
 from tribid.ranker.service.errors import ServiceError, own_fault, service_error
-from tribid.ranker.service.gate import Application, Gate
+from tribid.ranker.service.gate import Application, Gate, is_sealed
 from tribid.ranker.service.metrics import Metrics
 from tribid.ranker.service.openapi import document
 from tribid.ranker.service.serving import ConsumersOpener, Opener, Serving
@@ -31,6 +31,9 @@ except ImportError as missing:  # pragma: no cover
 
 _JSON = "application/json"
 _READING = ("GET", "HEAD", "OPTIONS", "TRACE")
+_LEASING = ("/v1/messages",)
+"""Asked by GET, and yet changes something: what it hands out is not handed out again for a while."""
+
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,255}(:[0-9]{1,5})?|\[[0-9a-fA-F:.]{2,45}\](:[0-9]{1,5})?")
 _PAGE_HEADERS = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
 
@@ -144,7 +147,8 @@ def _own_pages_only(inner: Application) -> Application:
     """
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] not in _READING and scope["path"] not in NOTICE_PATHS:
+        changes = scope["type"] == "http" and (scope["method"] not in _READING or scope["path"] in _LEASING)
+        if changes and not is_sealed(scope["path"]):
             check_origin(scope)
         await inner(scope, receive, send)
 
@@ -164,8 +168,17 @@ def _json(content: bytes, status: int = 200) -> Response:
 
 
 async def _http_exception(request: Request, error: Exception) -> Response:
-    """FastAPI's own errors (no such address, method not allowed) in the service's one shape."""
+    """FastAPI's own errors (no such address, method not allowed) in the service's one shape.
+
+    Addresses that are there only once the ranker is open are not ready before.
+    """
     assert isinstance(error, HTTPException)
+    serving: Serving = request.app.serving
+    if error.status_code == 404 and serving.live is None:
+        try:
+            serving.ranker()
+        except ServiceError as not_ready:
+            return Response(not_ready.body(), not_ready.status, headers=not_ready.headers, media_type=_JSON)
     told = {404: "no such address; see /docs", 405: "this address does not allow this method"}
     failure = Failure(
         Problem("path" if error.status_code == 404 else "method", told.get(error.status_code, error.detail))

@@ -78,9 +78,17 @@ def header(scope: Scope, name: bytes) -> bytes | None:
     return None
 
 
+_ELSEWHERE = (b"cross-site", b"same-site")
+"""What browsers that name no ``Origin``, as for pictures, say of requests that another site's page made."""
+
+
 def check_origin(scope: Scope) -> None:
     """``ServiceError`` 403 for a request that a web page of another site sends: its ``Origin`` is not our ``Host``."""
     origin = header(scope, b"origin")
+    if origin is None and header(scope, b"sec-fetch-site") in _ELSEWHERE:
+        raise ServiceError(
+            403, "sec-fetch-site", "allowed are this server's own pages, and callers that are no web page"
+        )
     if origin is None:
         return
     site = origin.partition(b"://")[2].lower()

@@ -71,7 +71,7 @@ class Endpoints:
         told: list[ConsumerReceipt] = []
         if consumers is not None:
             happened = zip(batch.events, receipts, map(live.shown, batch.events), strict=True)
-            await consumers.saw(consumer_events(happened))
+            await consumers.saw(consumer_events(happened, has_items=consumers.has_items))
             told = await consumers.take(batch.consumers)
         return _ENCODER.encode(Receipts(tuple(receipts), tuple(told)))
 
