@@ -5,6 +5,7 @@ import shlex
 import types
 import typing
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
@@ -21,16 +22,25 @@ from tribid.agents.policy_card import PolicyCard
 from tribid.agents.registry import BIDDERS
 from tribid.auctions import AUCTIONS, INDICES, STRATEGIES
 from tribid.cli import app
-from tribid.envs import feed_auction_v0, logs, observation, scenario, stream, worlds
+from tribid.envs import actions, feed_auction_v0, logs, observation, scenario, stream, triggers, worlds
 from tribid.envs.action import to_multiplier
+from tribid.envs.attribution import config as attribution
+from tribid.envs.attribution.credit import METHODS
+from tribid.envs.channels import config as channels
+from tribid.envs.journey import config as journey
 from tribid.envs.reward import REWARDS
-from tribid.envs.scenario import load_scenario
+from tribid.envs.scenario import SCENARIO_FOLDER, load_scenario
+from tribid.envs.search import config as search
+from tribid.envs.sequential import config as sequential
 from tribid.evaluation.entries import FITTED
 from tribid.evaluation.run import judge
 from tribid.evaluation.welfare import METRICS
 from tribid.ranker import Request
+from tribid.ranker.consumers import config as consumers
 from tribid.ranker.decision_log import COLUMNS as LOGGED
 from tribid.ranker.openrtb.config import load_config
+from tribid.ranker.profile.messages import Kind
+from tribid.ranker.service.operations import ACTION_OPERATIONS, CONSUMER_OPERATIONS, SLOT_OPERATIONS
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -40,8 +50,20 @@ MODELS: tuple[type[BaseModel], ...] = (
     scenario.Scenario, worlds.FeedWorld, worlds.Traffic, worlds.Users, worlds.Rates, worlds.Prediction, worlds.Retrieval,
     worlds.ShopWorld, worlds.Catalogue, worlds.Needs, worlds.Behaviour, worlds.Visits, worlds.Creatives, worlds.Orders,
     worlds.AuctionNetWorld, worlds.ReplayWorld, scenario.Rules, scenario.Ocpc, scenario.Advertiser,
-    scenario.GeneratedAdvertisers, scenario.Reward,
+    scenario.GeneratedAdvertisers, scenario.Reward, attribution.Attribution, journey.JourneyWorld, journey.Scene,
+    journey.StageEffects, journey.Fatigue, journey.Complements, journey.Organic, sequential.Contents, channels.Channel,
+    channels.Caps, triggers.Trigger, actions.Action, actions.Eligibility, search.Search, search.FactorWeights,
+    search.Prices, search.Mobile, search.Merge, search.Shoppers,
 )  # fmt: skip
+PARTS = (scenario, worlds, attribution, journey, sequential, channels, triggers, actions, search)
+"""The modules whose models a scenario is made of."""
+
+CONSUMERS_CONFIG: dict[str, FieldInfo] = {
+    **{name: field for name, field in consumers.ConsumersConfig.model_fields.items() if name != "actions"},
+    **{f"slots.{name}": field for name, field in consumers.SlotsConfig.model_fields.items()},
+    **{f"actions.{name}": field for name, field in consumers.ActionsConfig.model_fields.items()},
+}
+"""The fields of the consumers' YAML file; those of a part under its name."""
 
 
 class Block(NamedTuple):
@@ -113,6 +135,8 @@ def test_yaml_of_the_documents_loads(block: Block, tmp_path: Path) -> None:
     file.write_text(block.text, encoding="utf-8")
     if "currencies:" in block.text:
         load_config(file, ["adv_00", "adv_01"])
+    elif "profiles:" in block.text:
+        consumers.load_config(file)
     else:
         load_scenario(file)
 
@@ -132,7 +156,7 @@ def test_commands_of_the_documents_parse(words: list[str]) -> None:
         assert f"\n{rest[0]}:" in (ROOT / "Makefile").read_text(encoding="utf-8")
         return
     if program != "tribid":
-        assert program in ("pip", "tensorboard", "python", "curl")
+        assert program in ("pip", "tensorboard", "python", "curl", "openssl")
         return
     for sign in (">", "<", "|", "&"):
         rest = rest[: rest.index(sign)] if sign in rest else rest
@@ -185,10 +209,45 @@ def test_the_infos_table_is_that_of_the_environment() -> None:
         ("policies.md", "table: card", list(PolicyCard.model_fields)),
         ("ranker.md", "table: request", list(Request.__struct_fields__)),
         ("logs.md", "table: formats", [name for name in logs.FORMATS if name != "auto"]),
+        ("journey.md", "table: attribution", list(METHODS)),
+        ("consumers.md", "table: consumers config", list(CONSUMERS_CONFIG)),
     ],
 )
 def test_tables_of_names_hold_every_name(page: str, marker: str, names: list[str]) -> None:
     assert sorted(column(page, marker)) == sorted(names)
+
+
+def test_the_defaults_of_the_consumers_config_are_those_of_the_code() -> None:
+    for name, default, _ in table("consumers.md", "table: consumers config"):
+        assert default.strip("`") == default_of(CONSUMERS_CONFIG[name.strip("`")]).strip("`"), name
+
+
+def test_the_consumers_addresses_are_those_of_the_service() -> None:
+    operations = (*CONSUMER_OPERATIONS, *ACTION_OPERATIONS, *SLOT_OPERATIONS)
+    wanted = {f"{one.method.upper()} {one.path}" for one in operations} | {"POST /v1/events"}
+    assert set(column("consumers.md", "table: addresses")) == wanted
+
+
+def test_every_kind_of_consumer_event_is_described() -> None:
+    told = [name for row in column("consumers.md", "table: events") for name in row.replace("`", "").split(", ")]
+    assert sorted(told) == sorted(get_args(Kind))
+
+
+def test_the_scenes_table_is_that_of_the_code() -> None:
+    wanted = [
+        (
+            f"`{scene.name}`", scene.moment, scene.channel, f"{scene.weight:g}",
+            ", ".join(f"{effect:g}" for effect in scene.slot_effects) if scene.slot_effects else "the rules'",
+            scene.candidates, scene.needs, "" if scene.needs in ("nothing", "search") else f"{scene.within_hours:g}",
+        )
+        for scene in journey.SCENES
+    ]  # fmt: skip
+    assert table("journey.md", "table: scenes") == wanted, f"paste this:\n{as_markdown(wanted)}"
+
+
+def test_every_scenario_that_is_shipped_is_listed() -> None:
+    listed = {row[0] for row in re.findall(r"^\| `(\w+)` \|([^|]*)\|$", PAGES["scenarios.md"], re.MULTILINE)}
+    assert {path.stem for path in SCENARIO_FOLDER.glob("*.yaml")} <= listed
 
 
 def test_the_decision_logs_table_is_that_of_the_code() -> None:
@@ -248,7 +307,7 @@ def test_every_column_of_the_log_of_a_day_is_documented() -> None:
 
 def test_every_part_of_a_scenario_is_documented() -> None:
     parts = {
-        value for module in (scenario, worlds) for value in vars(module).values()
+        value for module in PARTS for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, BaseModel) and value.model_fields
         and value.__module__ == module.__name__
     }  # fmt: skip
@@ -261,14 +320,14 @@ def row_of(name: str, field: FieldInfo) -> tuple[str, str, str]:
 
 
 def default_of(field: FieldInfo) -> str:
-    default = field.default
+    default = field.get_default(call_default_factory=True)
     if default is PydanticUndefined:
         return "required"
-    if isinstance(default, BaseModel):
+    if isinstance(default, BaseModel) or (isinstance(default, tuple) and default and isinstance(default[0], BaseModel)):
         return "see below"
     if default is None:
         return "left out"
-    if default in ((), ""):
+    if default in ((), "", {}):
         return "none"
     return f"`{text_of(default)}`"
 
@@ -288,7 +347,10 @@ def allowed_of(annotation: Any, metadata: typing.Sequence[Any] = ()) -> str:
     if origin is Literal:
         return ", ".join(f"`{value}`" for value in inner)
     if origin is tuple:
-        return "a list, each " + allowed_of(inner[0])
+        size = "" if inner[-1] is Ellipsis else f" of {len(inner)}"
+        return f"a list{size}, each {allowed_of(inner[0])}"
+    if origin is dict:
+        return f"a mapping from {allowed_of(inner[0])} to {allowed_of(inner[1])}"
     if origin in (typing.Union, types.UnionType):
         kinds = [kind for kind in inner if kind is not type(None)]
         return " or ".join(allowed_of(kind, metadata) for kind in kinds)
@@ -296,12 +358,16 @@ def allowed_of(annotation: Any, metadata: typing.Sequence[Any] = ()) -> str:
         return f"[{annotation.__name__}](#{annotation.__name__.lower()})"
     if annotation is bool:
         return "`true`, `false`"
-    kind = {int: "whole", float: "number", str: "text"}[annotation]
-    return " ".join([kind, *limits_of(metadata)]) if annotation is not str else kind
+    if annotation is str:
+        patterns = [rule.pattern for rule in metadata if getattr(rule, "pattern", None)]
+        return f"text like `{patterns[0]}`" if patterns else "text"
+    kind = {int: "whole", float: "number", datetime: "time"}[annotation]
+    return " ".join([kind, *limits_of(metadata)])
 
 
 def limits_of(metadata: typing.Sequence[Any]) -> Iterator[str]:
     for sign, word in (("ge", "from"), ("gt", "above"), ("le", "to"), ("lt", "below")):
         for rule in metadata:
             if (value := getattr(rule, sign, None)) is not None:
-                yield f"{word} {value:.10g}" if value < 2**32 else f"{word} 2^{value.bit_length() - 1}"
+                power = isinstance(value, int) and value >= 2**32
+                yield f"{word} 2^{value.bit_length() - 1}" if power else f"{word} {value:.10g}"

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from scipy import optimize
 
+from tests.envs.journey.conftest import SMALL
 from tribid.agents.bidder import BidderSpace, Lineup
 from tribid.agents.fixed_lambda import FixedLambda, fit_fixed_multipliers, fit_to_prices, fixed_lambda
-from tribid.agents.hindsight import dual_bound, hindsight_bound, optimal_bid, slot_options
+from tribid.agents.hindsight import dual_bound, hindsight_bound, optimal_bid, slot_options, slots_offered
 from tribid.agents.rules import FixedMultiplier
 from tribid.agents.testing import play
 from tribid.envs.action import to_multiplier
@@ -162,6 +163,56 @@ def test_what_a_fixed_bid_expects_to_win_stays_below_the_hindsight_bound() -> No
     for who in range(0, 16, 3):
         value, cost = (np.concatenate(part) for part in zip(*(slot_options(s, t, who) for s, t in ticks), strict=True))
         assert won[who] <= dual_bound(value, cost, float(state.advertisers.budget_micros[who])).value * 1.001
+
+
+def journeys() -> dict[str, Scenario]:
+    """The shipped scenes, and scenes that show more than the scenario's own slots, to advertisers who never run out."""
+    plain = load_scenario("journey").with_changes(**SMALL, rules__outcomes="expected")
+    scenes = [scene.model_dump() | {"slot_effects": (1.0, 0.9)} for scene in plain.world.scenes[:4]]
+    scenes += [scene.model_dump() | {"slot_effects": (0.7,)} for scene in plain.world.scenes[4:]]
+    poor = {"rules__slot_effects": (0.3, 0.2, 0.1), "world__scenes": scenes, "generated__budget_share": 50.0}
+    return {"shipped": plain, "rich scenes": plain.with_changes(**poor)}
+
+
+@pytest.mark.parametrize("which", ["shipped", "rich scenes"])
+@pytest.mark.parametrize("auction", ["gsp", "vcg", "first_price"])
+def test_no_bidder_of_a_journey_beats_the_bound_of_its_day(auction: str, which: str) -> None:
+    scenario = journeys()[which].with_changes(rules__auction=auction)
+    bids = np.random.default_rng(2).choice([0.3, 1.0, 1.7], 40)  # some above what they would bid by themselves
+    state, ticks = reset(scenario, 4), []
+    while not state.done:
+        state, tick = step(state, bids)
+        ticks.append((state, tick))
+    won = state.advertisers.money_value(state.total.counts.clicks, state.total.counts.conversions)
+    assert (won > 0).sum() > 20
+    for who in range(40):
+        value, cost = (np.concatenate(part) for part in zip(*(slot_options(s, t, who) for s, t in ticks), strict=True))
+        assert won[who] <= dual_bound(value, cost, float(state.advertisers.budget_micros[who])).value * (1 + 1e-6) + 1
+
+
+@pytest.mark.parametrize("auction", ["gsp", "vcg"])
+def test_slots_of_a_journey_are_worth_and_cost_what_their_scene_makes_of_them(auction: str) -> None:
+    scenario = journeys()["shipped"].with_changes(rules__auction=auction)
+    state, scenes = reset(scenario, 4), set()
+    for _ in range(4):
+        state, tick = step(state, np.ones(40))
+        requests, world = tick.requests, state.world
+        for who in range(40):
+            is_candidate, column = requests.place_of(who)
+            came = ~tick.slots.skipped & is_candidate
+            value, cost = slot_options(state, tick, who)
+            for row, (offered, page) in enumerate(
+                zip(slots_offered(state, tick, who), np.flatnonzero(came), strict=True)
+            ):
+                own = world.layouts[requests.scene[page]].slot_effects
+                assert offered.tolist() == [*own, *[0.0] * (3 - len(own))]
+                assert (value[row, len(own) :] == 0).all() and (cost[row, len(own) :] == 0).all()
+                ctr = float(tick.truth.ctr[page, column[page]])
+                for slot in np.flatnonzero(tick.slots.winner[page] == who):
+                    price = tick.slots.price_micros[page, slot]
+                    assert cost[row, slot] == pytest.approx(price * own[slot] * ctr, rel=1e-4, abs=2)
+                    scenes.add(int(requests.scene[page]))
+    assert scenes == set(range(6))
 
 
 def test_fixed_lambda_of_the_worked_example_and_without_a_binding_budget() -> None:

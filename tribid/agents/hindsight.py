@@ -14,6 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from tribid.agents.optimal.lp_bound import lp_bound
 from tribid.auctions.score import quality_weights
+from tribid.envs.journey.scenes import effect_table
+from tribid.envs.journey.world import Journey
 from tribid.envs.market import MarketState, Tick
 
 _TOLERANCE = 1e-12
@@ -105,13 +107,12 @@ def slot_options(
     Both are expectations over the user's behaviour, from the true rates or (``predicted``) from the platform's; the
     others' bids and the requests that came are taken as they were. Slot k costs what it takes to beat the (k+1)-th best
     rival: its score over the own weight (by externality under VCG), at least the reserve. Prices are not rounded up to
-    the micro, so the bound is not below the truth.
+    the micro, so the bound is not below the truth. In a journey the slots are those of the page's scene; one that it does
+    not have is worth nothing and costs nothing.
     """
-    rules, slots, a = state.scenario.rules, tick.slots, state.advertisers
-    candidate, column = tick.requests.place_of(advertiser)
-    came = ~slots.skipped & candidate
-    column = column[came]
-    effect = np.asarray(rules.slot_effects)
+    rules, a = state.scenario.rules, state.advertisers
+    came, column = _came(tick, advertiser)
+    effect = page_effects(state, tick)[came]
     rates = tick.predicted if predicted else tick.truth
     ctr, cvr = (np.asarray(rate[came, column], np.float64) for rate in rates)
     worth = a.click_worth[advertiser] + a.conversion_worth[advertiser] * cvr
@@ -124,10 +125,33 @@ def slot_options(
     price = np.maximum(to_beat, tick.requests.reserve_micros[came][:, None])
     charged = price * effect
     if rules.auction == "vcg":
-        steps = -np.diff(np.append(effect, 0.0))
+        steps = -np.diff(effect, axis=1, append=0.0)
         charged = np.cumsum((price * steps)[:, ::-1], axis=1)[:, ::-1]
     cost = charged if per_impression else charged * ctr[:, None]
     return effect * (ctr * worth)[:, None], cost
+
+
+def slots_offered(state: MarketState, tick: Tick, advertiser: int) -> NDArray[np.float64]:
+    """What each slot of ``slot_options`` is seen by, [n, K]; 0 for one that its page does not have."""
+    came, _ = _came(tick, advertiser)
+    return page_effects(state, tick)[came]
+
+
+def page_effects(state: MarketState, tick: Tick) -> NDArray[np.float64]:
+    """What each slot of a tick's pages is seen by, [B, K]: in a journey by the page's scene, 0 for a slot that it lacks."""
+    usual, pages = np.asarray(state.scenario.rules.slot_effects, np.float64), len(tick.slots.skipped)
+    if not isinstance(state.world, Journey):
+        return np.broadcast_to(usual, (pages, len(usual)))
+    assert tick.requests.scene is not None
+    found: NDArray[np.float64] = effect_table(state.world.layouts, len(usual))[tick.requests.scene]
+    return found
+
+
+def _came(tick: Tick, advertiser: int) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Which pages [B] came and had the advertiser among their candidates, and where in their lists [n]."""
+    candidate, column = tick.requests.place_of(advertiser)
+    came = ~tick.slots.skipped & candidate
+    return came, column[came]
 
 
 def _rival_scores(tick: Tick, advertiser: int) -> NDArray[np.float64]:

@@ -35,7 +35,7 @@ class Looks:
     ) -> NDArray[np.float32]:
         """What creative c of ad i does to the log-odds for user u; the three broadcast to the answer's shape."""
         style = self.style[ad, creative]
-        shared = self.common * (style @ self.liked) + self.own[ad, creative]
+        shared = (self.common * (self.style @ self.liked) + self.own)[ad, creative]  # one ad is rounded as many are
         effect: NDArray[np.float32] = (shared + (style * self.taste[user]).sum(axis=-1)).astype(np.float32)
         return effect
 

@@ -24,10 +24,13 @@ from numpy.typing import NDArray
 from tribid.envs import market
 from tribid.envs.behaviour import PastEvents
 from tribid.envs.exploration import ExploringForecaster, ExploringPicker, creatives_explored, explored
+from tribid.envs.journey.config import JourneyWorld
+from tribid.envs.journey.scenes import effect_table
+from tribid.envs.journey.world import Journey
 from tribid.envs.market import MarketState, Tick
 from tribid.envs.orders import after_click
 from tribid.envs.picture_files import write_creatives
-from tribid.envs.platform import Forecaster, Platform
+from tribid.envs.platform import Forecaster, Platform, Requests
 from tribid.envs.scenario import Scenario
 from tribid.envs.shop import Shop
 from tribid.envs.worlds import ShopWorld
@@ -62,6 +65,10 @@ class LogPlan:
         if self.explore > 0 and self.scenario.rules.squash == 0:
             raise ValueError(
                 "explore is above 0 and rules.squash is 0; allowed is one of them, for ads are drawn by their pctr"
+            )
+        if self.explore > 0 and isinstance(self.scenario.world, JourneyWorld):
+            raise ValueError(
+                f"explore is {self.explore} in a journey, whose scenes have slots of their own; allowed is 0 (--explore 0)"
             )
         if self.scenario.rules.outcomes != "sampled":
             raise ValueError(f"rules.outcomes is {self.scenario.rules.outcomes!r}; a log needs 'sampled' outcomes")
@@ -206,7 +213,7 @@ def _shown(plan: LogPlan, shop: Shop, tick: Tick) -> pl.DataFrame:
             "request": requests.request[row], "user": requests.user[row].astype(np.int32),
             "session": requests.session[row].astype(np.int32), "slot": slot.astype(np.int8), "explored": chance,
             "propensity": np.where(chance, even, 1.0).astype(np.float32),
-            "examined": np.asarray(plan.scenario.rules.slot_effects, np.float32)[slot],
+            "examined": _examined(plan, shop, requests)[row, slot],
             "creative_explored": creatives_explored(plan.seed, requests, plan.explore)[row],
             "advertiser": ad.astype(np.int32),
             "category": shop.items.category[ad], "price": shop.items.price[ad], "creative": look[row, place],
@@ -217,6 +224,15 @@ def _shown(plan: LogPlan, shop: Shop, tick: Tick) -> pl.DataFrame:
             "true_buying": visits.buying[requests.session[row]],
         }
     )  # fmt: skip
+
+
+def _examined(plan: LogPlan, shop: Shop, requests: Requests) -> NDArray[np.float32]:
+    """What each slot of these requests is seen by, [B, K]: in a journey that depends on the scene."""
+    usual = np.asarray(plan.scenario.rules.slot_effects, np.float32)
+    if not isinstance(shop, Journey):
+        return np.broadcast_to(usual, (len(requests.request), len(usual)))
+    found: NDArray[np.float32] = effect_table(shop.layouts, len(usual)).astype(np.float32)[requests.scene]
+    return found
 
 
 def _sessions(shop: Shop, tick: Tick) -> pl.DataFrame:

@@ -16,6 +16,7 @@ from tribid.envs.market import Ledger, Tick
 from tribid.envs.observation import observe
 from tribid.envs.platform import Forecaster, Platform
 from tribid.envs.scenario import Scenario
+from tribid.envs.world import World
 from tribid.evaluation.flows import JourneyDay, JourneyWatch
 
 
@@ -24,8 +25,8 @@ class DayRecord:
     """A day's outcome.
 
     ``ledgers`` one per tick; ``total`` their sum; ``page_views`` requests served, ``lost_requests`` those that never
-    came because a user had left; ``slots`` how many slots a page has, ``filled`` how many were sold; ``relevance`` the
-    sum over pages of slot effect times true click rate; ``leaves`` visits left early; ``hindsight`` [A] the bound on the
+    came because a user had left; ``slots`` how many slots the pages served had, ``filled`` how many were sold; ``relevance``
+    the sum over pages of slot effect times true click rate; ``leaves`` visits left early; ``hindsight`` [A] the bound on the
     money value that an advertiser could have won against the others' bids as they were (NaN where not asked for);
     ``journey`` how consumers moved, in a world that remembers them.
     """
@@ -75,7 +76,7 @@ def play_day(
     ``forecaster`` and ``platform`` are as in ``market.reset``.
     """
     state = market.reset(scenario, seed, day, forecaster=forecaster, platform=platform)
-    ledgers, multipliers, pages = [], [], _Pages(len(scenario.rules.slot_effects))
+    ledgers, multipliers, pages = [], [], _Pages(scenario, state.world)
     options: dict[int, list[tuple[NDArray[np.float64], NDArray[np.float64]]]] = {who: [] for who in hindsight_for}
     states: dict[str, object] = {}
     watch = JourneyWatch(state) if isinstance(state.world, Journey) else None
@@ -114,14 +115,21 @@ def play_day(
 class _Pages:
     """Running sums over pages."""
 
-    def __init__(self, slots: int) -> None:
-        self.slots, self.served, self.lost, self.filled, self.leaves, self.relevance = slots, 0, 0, 0, 0, 0.0
+    def __init__(self, scenario: Scenario, world: World) -> None:
+        self._usual = len(scenario.rules.slot_effects)
+        self._of_scene = [len(page.slot_effects) for page in world.layouts] if isinstance(world, Journey) else None
+        self.slots, self.served, self.lost, self.filled, self.leaves, self.relevance = 0, 0, 0, 0, 0, 0.0
 
     def count(self, tick: Tick) -> None:
         pages = tick.slots
         skipped = int(pages.skipped.sum())
         self.lost += skipped
         self.served += len(pages.skipped) - skipped
+        if self._of_scene is None:
+            self.slots += self._usual * (len(pages.skipped) - skipped)
+        else:
+            assert tick.requests.scene is not None
+            self.slots += int(np.take(self._of_scene, tick.requests.scene[~pages.skipped]).sum())
         self.filled += int((pages.winner >= 0).sum())
         self.leaves += int(pages.left.sum())
         self.relevance += float(pages.relevance.sum())

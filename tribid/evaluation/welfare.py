@@ -69,7 +69,7 @@ def welfare(day: DayRecord, focal: list[int]) -> dict[str, dict[str, float]]:
         "rpm": _per(1000.0 * revenue, views),
         "gpm": _per(1000.0 * gmv.sum(), views),
         "take_rate": _per(revenue, gmv.sum()),
-        "fill": _per(day.filled, views * day.slots),
+        "fill": _per(day.filled, day.slots),
         "score": score(a, total, day.scenario.reward.penalty_exponent)[focal].mean(),
         "value": value[focal].sum(),
         "surplus": (value - spend)[focal].sum(),

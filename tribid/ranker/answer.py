@@ -6,10 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tribid.envs.scenario import Scenario
+from tribid.envs.sequential.contents import CONTENTS
 from tribid.ranker.auction import Priced
 from tribid.ranker.decided import Decided
 from tribid.ranker.messages import Decision, Slot
 from tribid.ranker.page import Page
+from tribid.ranker.scenes import first_scene, rules_by_scene
 
 
 class Choice(NamedTuple):
@@ -26,7 +28,8 @@ class Answers:
 
     def __init__(self, scenario: Scenario, names: tuple[str, ...], seed: int, *, has_creatives: bool) -> None:
         self._rules, self._names, self._seed, self._has_creatives = scenario.rules, names, seed, has_creatives
-        self._hash = scenario.hash
+        self._hash, self._first_scene = scenario.hash, first_scene(scenario)
+        self._slots = {scene: len(rules.slot_effects) for scene, rules in rules_by_scene(scenario).items()}
 
     def decision(self, page: Page, choice: Choice, explain: bool = False) -> Decision:
         """What the caller gets."""
@@ -48,6 +51,7 @@ class Answers:
                     multiplier=float(choice.multipliers[place]),
                     score=priced.score[k],
                     creative=self._creative(page, place),
+                    content=None if page.content is None else CONTENTS[page.content[0, place]],
                     why=self._why(priced.price_micros[k], below, page.reserve_micros),
                 )
             )
@@ -64,10 +68,10 @@ class Answers:
         """What the log gets; ``choice`` holds every candidate's bid. All arrays are its own."""
         bid_micros = choice.priced.bid_micros
         assert page.predicted is not None and bid_micros is not None
-        priced, slots = choice.priced, len(self._rules.slot_effects)
+        priced, scene = choice.priced, page.request.scene or self._first_scene
         ads = np.arange(len(self._names), dtype=np.int32) if page.found.ads is None else page.found.ads[0].copy()
         belief = page.belief.buying
-        empty = slots - len(priced.ads)
+        empty = self._slots[scene] - len(priced.ads)
         return Decided(
             id=page.id, time_ms=time_ms, day=page.day, tick=page.tick, request=page.request.request, user=page.user,
             scenario=self._hash, seed=self._seed, release=choice.policy, arm=arm, segment=page.segment,
@@ -87,6 +91,7 @@ class Answers:
             runner_up_score=priced.runner_up_score,
             fallbacks=(*page.fallbacks, *choice.fallbacks),
             stage_ms=dict(page.stage_ms),
+            scene=scene,
         )  # fmt: skip
 
     def _creative(self, page: Page, place: int) -> int | None:

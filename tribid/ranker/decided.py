@@ -15,7 +15,7 @@ class Decided(NamedTuple):
     ``multiplier`` [N] those of the page's segment, ``left_micros`` [N] what each could still promise; ``bid_micros`` [N]
     after OCPC, ``winner`` [K] (-1 for an empty slot), ``price_micros`` [K] and ``score`` [K] of the slots, ``runner_up``
     (-1: nobody) and its score; ``propensity`` [N] the chance, over the split of users among policies, that a candidate is
-    on the page.
+    on the page. ``scene`` is where in a journey the page is, which has K slots there; None where there are no scenes.
     """
 
     id: str
@@ -46,3 +46,4 @@ class Decided(NamedTuple):
     runner_up_score: float
     fallbacks: tuple[str, ...]
     stage_ms: dict[str, float]
+    scene: str | None = None

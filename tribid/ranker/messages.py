@@ -81,7 +81,11 @@ class Request(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Slot(Struct, frozen=True, kw_only=True):
-    """One slot's ad, why it costs what it costs, and, in a shop, which of its creatives to show."""
+    """One slot's ad, why it costs what it costs, and, in a shop, which of its creatives to show.
+
+    ``content`` is what to show of the brand (``show``, ``review``, ``trial``) where a journey's platform picks that for each
+    consumer; None where nobody picked.
+    """
 
     slot: int
     ad: int
@@ -94,6 +98,7 @@ class Slot(Struct, frozen=True, kw_only=True):
     score: float
     why: str
     creative: int | None = None
+    content: str | None = None
 
 
 class Decision(Struct, frozen=True, kw_only=True):

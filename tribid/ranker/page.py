@@ -34,13 +34,13 @@ class Page:
     """One page view of N candidates in the making; stages read what those before them have written.
 
     ``day`` and ``tick`` are settled, ``user`` is ``NO_USER`` where the request names none. ``found``, ``belief``,
-    ``segment``, ``creative`` [1, N] (None: the first) and ``predicted`` [1, N] come from the stages; ``fallbacks`` names
-    those that gave way, ``stage_ms`` says how long each took.
+    ``segment``, ``creative`` [1, N] (None: the first), ``content`` [1, N] of ``CONTENTS`` (None: nobody picked) and
+    ``predicted`` [1, N] come from the stages; ``fallbacks`` names those that gave way, ``stage_ms`` says how long each took.
     """
 
     __slots__ = (
-        "belief", "creative", "day", "fallbacks", "found", "predicted", "request", "reserve_micros", "segment", "stage_ms",
-        "tick", "user",
+        "belief", "content", "creative", "day", "fallbacks", "found", "predicted", "request", "reserve_micros", "segment",
+        "stage_ms", "tick", "user",
     )  # fmt: skip
 
     def __init__(self, request: Request, day: int, tick: int, reserve_micros: int) -> None:
@@ -50,6 +50,7 @@ class Page:
         self.belief = Belief(None, request.state == "buying")
         self.segment = 0
         self.creative: NDArray[np.int8] | None = None
+        self.content: NDArray[np.int8] | None = None
         self.predicted: Rates | None = None
         self.fallbacks: list[str] = []
         self.stage_ms: dict[str, float] = {}

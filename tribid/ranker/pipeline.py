@@ -20,6 +20,7 @@ from tribid.ranker.fallbacks import NAMES, Fallbacks
 from tribid.ranker.messages import Request
 from tribid.ranker.page import Belief, Found, Page
 from tribid.ranker.request_check import RequestCheck
+from tribid.ranker.scenes import first_scene, rules_by_scene
 from tribid.ranker.stages import Stages, multipliers_of, stages_of
 from tribid.ranker.time_budget import Clock, StageTimes, TimeBudget
 
@@ -227,12 +228,9 @@ def _scene_auctions(scenario: Scenario, world: Feed | Shop, seed: int, usual: Au
     """An auction for each scene of a journey that has slots of its own; a page of another has the usual one."""
     if not isinstance(world, Journey):
         return {}
-    first = next(scene.slot_effects for scene in world.journey.scenes if scene.needs == "nothing")
-    scenes = {None: first} | {scene.name: scene.slot_effects for scene in world.journey.scenes}
     shelves = world.feed.places if world.feed.shelf_of(0) is not None else None
-    return {
-        name: usual
-        if effects is None
-        else Auction(scenario.rules.model_copy(update={"slot_effects": effects}), world.advertisers, seed, shelves)
-        for name, effects in scenes.items()
+    found: dict[str | None, Auction] = {
+        name: usual if rules is scenario.rules else Auction(rules, world.advertisers, seed, shelves)
+        for name, rules in rules_by_scene(scenario).items()
     }
+    return found | {None: found[first_scene(scenario)]}

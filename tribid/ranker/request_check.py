@@ -26,7 +26,10 @@ class RequestCheck:
         self._scenes, self._categories = {scene.name: scene for scene in scenes}, categories
         self.names = tuple(names)
         self.ad_of = {name: ad for ad, name in enumerate(self.names)}
-        self._users, self._ticks, self._segments, self._slots = users, ticks, segments, slots
+        self._users, self._ticks, self._segments = users, ticks, segments
+        own: dict[str | None, int] = {scene.name: len(scene.slot_effects or ()) or slots for scene in scenes}
+        first = next((scene.name for scene in scenes if scene.needs == "nothing"), None)
+        self._slots = own | {None: own.get(first, slots)}
         self._last: tuple[Sequence[Offer], _Offered] | None = None  # checked last, and not asked for yet
 
     def __call__(self, request: Request, where: str = "$") -> None:
@@ -48,12 +51,12 @@ class RequestCheck:
             raise ValueError(f"{where}.timeout_ms is {request.timeout_ms!r}; allowed is above 0 and at most 60000")
         if request.events:
             self._check_events(request, where)
-        if request.outcome is not None:
-            self._check_outcome(request, where)
         if request.candidates is not None:
             self._check_offers(request.candidates, where)
         if request.scene is not None or self._scenes or request.marks or request.shown:
             self._check_scene(request, where)
+        if request.outcome is not None:
+            self._check_outcome(request, where)
         if request.user is None and not brings_rates(request):
             raise ValueError(
                 f"{where}.user is missing; allowed is 0 to {self._users - 1}, or none where every candidate brings pctr "
@@ -155,11 +158,12 @@ class RequestCheck:
 
     def _check_outcome(self, request: Request, where: str) -> None:
         assert request.outcome is not None
+        slots = self._slots[request.scene]
         for name in ("exposed", "clicked", "converted"):
             told = getattr(request.outcome, name)
-            if len(told) > self._slots:
+            if len(told) > slots:
                 raise ValueError(
-                    f"{where}.outcome.{name} has {len(told)} entries; allowed is one for each of {self._slots} slots"
+                    f"{where}.outcome.{name} has {len(told)} entries; allowed is one for each of {slots} slots"
                 )
             for slot, value in enumerate(told):
                 if not isinstance(value, (bool, np.bool_)):

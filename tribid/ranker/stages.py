@@ -184,6 +184,7 @@ class JourneyStages(ShopStages):
         self._ad_of = {name: ad for ad, name in enumerate(journey.advertisers.names)}
         self._scene_of = {scene.name: place for place, scene in enumerate(scenes)}
         self._first = next(place for place, scene in enumerate(scenes) if scene.needs == "nothing")
+        self._has_results = journey.results is not None  # asked now: the first page would wait for them to be made
 
     def scene(self, page: Page) -> int:
         """The page's scene, the first that needs nothing where the request names none."""
@@ -191,8 +192,10 @@ class JourneyStages(ShopStages):
         return self._first if told is None else self._scene_of[told]
 
     def retrieve(self, page: Page) -> Found:
-        """The candidates by the scene's rule."""
+        """The candidates by the scene's rule; a search page gets its reserve, too."""
         journey, request = self._journey, page.request
+        if self._is_search(page):
+            return self._searched(page)
         rule = journey.journey.scenes[self.scene(page)].candidates
         about = request.bought if rule == "complement" else request.category
         listed = journey.listed(
@@ -200,6 +203,27 @@ class JourneyStages(ShopStages):
             np.array([page.user], np.int64),
         )  # fmt: skip
         return super().retrieve(page) if listed is None else Found(listed[:, listed[0] >= 0])
+
+    def predict(self, page: Page) -> Rates:
+        """The forecaster's rates. A search page with candidates that were brought to it gets its reserve first."""
+        if page.request.candidates is not None and self._is_search(page):
+            self._searched(page)
+        return super().predict(page)
+
+    def _is_search(self, page: Page) -> bool:
+        """Whether the page is one of ranked results, where the world has those."""
+        rule = self._journey.journey.scenes[self.scene(page)].candidates
+        return rule == "category" and self._has_results
+
+    def _searched(self, page: Page) -> Found:
+        """What the page's search lists; its reserve is written to the page."""
+        about = -1 if page.request.category is None else page.request.category
+        who, reserve_micros = self._journey.searched(
+            self.scene(page), np.array([about], np.int32), self._seed, page.day, page.tick,
+            np.array([page.request.request], np.int64), np.array([page.user], np.int64),
+        )  # fmt: skip
+        page.reserve_micros = int(reserve_micros[0])
+        return Found(who[:, who[0] >= 0])
 
     def requests(self, page: Page) -> Requests:
         """The page with its scene and what the profile tells of the user, and with contents where some are picked."""
@@ -213,7 +237,9 @@ class JourneyStages(ShopStages):
             scene=np.array([self.scene(page)], np.int8), stage=stage_of(marks[who]), shown=shown[who],
             bought=np.array([-1 if request.bought is None else request.bought], np.int32),
         )  # fmt: skip
-        return self._journey.with_content(self._seed, seen)
+        if page.content is None:
+            page.content = self._journey.with_content(self._seed, seen).content
+        return seen._replace(content=page.content)
 
 
 def _width(page: Page, everybody: int) -> int:

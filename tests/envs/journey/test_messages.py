@@ -110,7 +110,7 @@ def test_messages_that_cannot_be_sent_are_refused(channels, outreach, said):
 
 def test_messages_need_channels_and_a_world_that_remembers(scenario):
     with pytest.raises(ValueError, match=r"no world\.channels"):
-        market.reset(scenario, 3, platform=Platform(outreach=Everybody(1)))
+        market.reset(scenario.with_changes(world__channels=()), 3, platform=Platform(outreach=Everybody(1)))
     with pytest.raises(ValueError, match=r"platform\.outreach was given; allowed is none in a world of kind shop"):
         market.reset(load_scenario("shop"), 3, platform=Platform(outreach=Everybody(1)))
 

@@ -262,7 +262,7 @@ def test_a_foreign_parquet_is_refused(tmp_path: Path) -> None:
     file = write(tmp_path, random_pages(TINY, 5))
     table = pq.read_table(file)
     pq.write_table(pa.table({"x": [1]}), file)
-    with pytest.raises(ValueError, match="is no decision log of format 1: its format is 'none'"):
+    with pytest.raises(ValueError, match="is no decision log of format 1 or 2: its format is 'none'"):
         replay(file)
     metadata = table.schema.metadata
     for wrong, told in (
@@ -275,12 +275,31 @@ def test_a_foreign_parquet_is_refused(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=told):
             replay(file)
     for changed, told in (
-        ({b"tribid.decision_log": b"2"}, "its format is '2'"),
+        ({b"tribid.decision_log": b"3"}, "its format is '3'"),
+        ({b"tribid.decision_log": b"1"}, "column 'scene' is string; allowed is none such"),
         ({b"tribid.lost": b"many"}, "tribid.lost is b'many'; allowed is a whole number"),
     ):
         pq.write_table(table.replace_schema_metadata({**metadata, **changed}), file)
         with pytest.raises(ValueError, match=told):
             replay(file)
+
+
+def test_a_log_from_before_there_were_scenes_is_made_again_beside_newer_files(tmp_path: Path) -> None:
+    file = write(tmp_path, random_pages(BUSY, 12), BUSY)
+    table = pq.read_table(file)
+    older = table.drop_columns(["scene"])
+    pq.write_table(older.replace_schema_metadata({**table.schema.metadata, b"tribid.decision_log": b"1"}), file)
+    kept = list(LogReader(file))
+    assert [row.decided.scene for row in kept] == [None] * 12
+    assert all(same(row.decided, page) for row, page in zip(kept, random_pages(BUSY, 12), strict=True))
+    with DecisionLog(tmp_path, scenario=BUSY, salt=SALT) as log:
+        for page in random_pages(BUSY, 5, seed=3):
+            log.append(page)
+    result = replay(tmp_path)
+    assert (result.decisions, result.different) == (17, 0)
+    pq.write_table(table.drop_columns(["scene"]), file)
+    with pytest.raises(ValueError, match="column 'scene' is absent; allowed is string"):
+        replay(tmp_path)
 
 
 def test_a_page_with_more_of_one_list_than_of_another_is_refused(tmp_path: Path) -> None:

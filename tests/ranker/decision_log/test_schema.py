@@ -39,7 +39,7 @@ def test_a_written_file_has_exactly_the_columns_of_the_allow_list(tmp_path: Path
     assert schema.names == [column.name for column in COLUMNS]
     assert schema.equals(arrow_schema())
     assert set(schema.metadata) == {b"tribid.decision_log", b"tribid.run", b"tribid.lost"}
-    assert {field.name for field in schema if field.nullable} == {"user", "buying"}
+    assert {field.name for field in schema if field.nullable} == {"user", "buying", "scene"}
 
 
 def test_money_is_whole_and_floats_keep_their_width() -> None:

@@ -82,7 +82,8 @@ class Grounded:
                 return {"requests": [self._request(one) for one in body["requests"]]}
             return self._request(body)
         if label == "POST /v1/events":
-            return {"events": [self._event(one) for one in body["events"]]}
+            told = body.get("events") or [{"id": f"one {next(self._new)}", "kind": "click", "slot": 0}]
+            return {"events": [self._event(one) for one in told]}  # nobody keeps profiles here
         if label.endswith(":activate") and body.get("mode") != "split":
             return {name: value for name, value in body.items() if name != "percent"}
         return body
@@ -92,6 +93,8 @@ class Grounded:
         found = {**one, "request": number, "user": number % 50 if one.get("user") is None else one["user"]}
         found.pop("day", None)
         found.pop("segment", None)
+        for name in ("scene", "marks", "shown"):  # a journey's
+            found.pop(name, None)
         if found.get("candidates"):
             offers = {offer["advertiser"]: offer for offer in found["candidates"]}
             if any(offer.get(rate) is None for offer in offers.values() for rate in ("pctr", "pcvr")):

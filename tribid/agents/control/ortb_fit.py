@@ -16,8 +16,9 @@ from scipy import optimize
 from tribid.agents.bidder import Bidder, Lineup
 from tribid.agents.control.ortb import Ortb, ortb_bid
 from tribid.agents.control.rehearsal import check_fit, mean_score, played
-from tribid.agents.hindsight import slot_options
+from tribid.agents.hindsight import slot_options, slots_offered
 from tribid.envs.advertisers import Advertisers
+from tribid.envs.market import MarketState, Tick
 from tribid.envs.scenario import Scenario, load_scenario
 from tribid.envs.world import build_world
 
@@ -117,22 +118,31 @@ def _impressions(
     scenario: Scenario, seeds: Sequence[int], advertisers: Sequence[int], rivals: Lineup
 ) -> list[Impressions]:
     """The training days' impressions of each advertiser, against rivals as they bid there."""
-    rows: list[list[tuple[NDArray[np.float64], NDArray[np.float64]]]] = [[] for _ in advertisers]
-    effect = np.asarray(scenario.rules.slot_effects)
-    last = int(np.flatnonzero(effect > 0)[-1])
+    rows: list[list[tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]]] = [[] for _ in advertisers]
     for seed in seeds:
         for state, tick in played(scenario, seed, rivals):
             for kept, index in zip(rows, advertisers, strict=True):
-                value, cost = slot_options(state, tick, index, predicted=True)
-                kept.append((value[:, last] / effect[last], cost[:, last] / effect[last]))
+                kept.append(_lowest_slots(state, tick, index))
     everybody = build_world(scenario).advertisers
     found = []
     for kept, index in zip(rows, advertisers, strict=True):
-        value, price = (np.concatenate(part) for part in zip(*kept, strict=True))
+        value, price, effect = (np.concatenate(part) for part in zip(*kept, strict=True))
         usual_value, usual_bid = _usual(everybody, index)
-        budget = float(everybody.budget_micros[index]) * len(seeds) / (usual_bid * effect[last])
+        usual_effect = effect[0] + float((effect - effect[0]).mean())  # exact where all pages are alike
+        budget = float(everybody.budget_micros[index]) * len(seeds) / (usual_bid * usual_effect)
         found.append(Impressions(value / usual_value, price / usual_bid, budget))
     return found
+
+
+def _lowest_slots(
+    state: MarketState, tick: Tick, index: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Of each page [n] that came, its lowest slot that is seen: value and price of an exposure there, and its effect."""
+    value, cost = slot_options(state, tick, index, predicted=True)
+    effect = slots_offered(state, tick, index)
+    seen = np.flatnonzero(effect[:, 0] > 0)
+    at = seen, (effect[seen] > 0).sum(axis=1) - 1
+    return value[at] / effect[at], cost[at] / effect[at], effect[at]
 
 
 def _usual(advertisers: Advertisers, index: int) -> tuple[float, float]:

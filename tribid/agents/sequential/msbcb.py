@@ -3,10 +3,11 @@
 Hao et al., "Dynamic Knapsack Optimization Towards Efficient Multi-Channel Sequential Advertising" (ICML 2020). For a fixed
 threshold the best policy of each consumer maximises ``VG - CPR_thr * VC``, whoever else there is; a consumer for whom
 nothing earns the threshold is shown nothing, which is the greedy knapsack's choice. The outer controller moves the threshold
-after every day of lessons, and goes on after every period of a campaign.
+after every day of lessons, and goes on after every period of a campaign unless it is frozen.
 """
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -42,14 +43,23 @@ class Msbcb:
     """The strategy with its lower level; ``consumer_budget`` is the budget for each consumer, in currency units.
 
     ``controller`` holds the gains (its threshold is that of the start; None: what a day of random exposures earned for its
-    cost). Learnt: ``threshold_`` and ``history_``.
+    cost). ``frozen`` keeps the threshold learnt through a campaign instead of going on to move it after each period. What
+    is given stays as it is: every ``fit`` is a training of its own. Learnt: ``lower_``, ``threshold_`` and ``history_``.
     """
 
-    def __init__(self, lower: LowerLevel, consumer_budget: float, controller: CprController | None = None) -> None:
+    def __init__(
+        self,
+        lower: LowerLevel,
+        consumer_budget: float,
+        controller: CprController | None = None,
+        *,
+        frozen: bool = False,
+    ) -> None:
         if not consumer_budget > 0:
             raise ValueError(f"consumer_budget is {consumer_budget}; allowed is a number above 0")
-        self.lower, self.consumer_budget = lower, consumer_budget
+        self.lower, self.consumer_budget, self.frozen = lower, consumer_budget, frozen
         self._rule = controller
+        self.lower_: LowerLevel | None = None
         self.history_ = History()
         self.threshold_ = 0.0
         self._live: CprController | None = None
@@ -60,36 +70,37 @@ class Msbcb:
     ) -> "Msbcb":  # fmt: skip
         """Learn from the days of ``plan``; the threshold is the mean of the last quarter's."""
         lessons, controller = Lessons(world, plan, seed), None
+        lower, history = deepcopy(self.lower), History()
         table: Table = np.zeros(world.shape, np.int8)
         for day in range(plan.days):
             seen = lessons.day(day, table, allowed)
             if controller is None:
                 controller = self._start(seen)
-            self.lower.learn(seen.tried, controller.threshold)
-            self.lower.learn(seen.steady, controller.threshold)
-            self.history_.add(controller.threshold, seen)
+            lower.learn(seen.tried, controller.threshold)
+            lower.learn(seen.steady, controller.threshold)
+            history.add(controller.threshold, seen)
             if day:  # on the first day the policy shows nothing
-                controller.update(self.history_.cost[-1], self.consumer_budget)
-            table = self.lower.table(controller.threshold)
+                controller.update(history.cost[-1], self.consumer_budget)
+            table = lower.table(controller.threshold)
             if progress:
                 progress(day + 1)
-        self.threshold_ = float(np.mean(self.history_.threshold[-max(1, plan.days // 4) :]))
-        self._rule = controller
+        self.lower_, self.history_, self._live = lower, history, None
+        self.threshold_ = float(np.mean(history.threshold[-max(1, plan.days // 4) :]))
         return self
 
     def begin(self) -> None:
         """The controller starts from the threshold learnt."""
-        if self._rule is None or not self.threshold_:
+        if self.lower_ is None:
             raise ValueError("nothing is learnt yet; call fit first")
-        self._live = replace(self._rule, threshold=self.threshold_)
+        self._live = replace(self._rule or CprController(self.threshold_), threshold=self.threshold_)
 
     def plan(self, moment: Moment, arrivals: Arrivals) -> Plan:
         """One policy for all, for the threshold of the period; those of a type may be shown nothing by it."""
-        if self._live is None:
+        if self._live is None or self.lower_ is None:
             raise ValueError("plan before begin; call begin first")
-        if moment.time_left < 1.0 and moment.budget_micros > 0:
+        if not self.frozen and moment.time_left < 1.0 and moment.budget_micros > 0:
             self._live.update(moment.spent_micros, moment.planned_micros)
-        return Plan.of(self.lower.table(self._live.threshold), len(arrivals.kind))
+        return Plan.of(self.lower_.table(self._live.threshold), len(arrivals.kind))
 
     def _start(self, seen: Day) -> CprController:
         if self._rule is not None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from tribid.envs.actions import Action
+from tribid.envs.actions import Action, checked_actions
 from tribid.envs.channels.config import Channel, checked_channels
 from tribid.envs.search.config import Search
 from tribid.envs.sequential.config import Contents
@@ -149,8 +149,10 @@ class JourneyWorld(ShopWorld):
     organic: Organic = Organic()
     contents: Contents = Contents()
     channels: tuple[Channel, ...] = Field((), description="left out, no messages are sent outside the auction")
-    triggers: tuple[Trigger, ...] = ()
-    actions: tuple[Action, ...] = ()
+    triggers: tuple[Trigger, ...] = Field(
+        (), description="what a service writes to consumers for; each with its own name"
+    )
+    actions: tuple[Action, ...] = Field((), description="what a service proposes to consumers; each with its own name")
     search: Search | None = Field(None, description="left out, the search scene is a scene as the others")
 
     @model_validator(mode="after")
@@ -173,6 +175,18 @@ class JourneyWorld(ShopWorld):
                 )
         if self.channels:
             checked_channels(self.channels)
+        return self
+
+    @model_validator(mode="after")
+    def _what_a_service_does_fits(self) -> "JourneyWorld":
+        names = [trigger.name for trigger in self.triggers]
+        if len(set(names)) < len(names):
+            raise ValueError(f"triggers are {names}; allowed is each name once")
+        for action in checked_actions(self.actions) if self.actions else ():
+            if action.category is not None and action.category >= self.categories:
+                raise ValueError(
+                    f"action {action.name!r}: category is {action.category}; allowed is 0 to {self.categories - 1}"
+                )
         return self
 
     def check_slots(self, slots: int) -> None:

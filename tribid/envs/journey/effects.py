@@ -24,7 +24,11 @@ EVERYTHING = Known()
 
 
 class Effects:
-    """The effects of one world; ``usual`` [2] (clicks, conversions) stands for the stages of pairs that are not known."""
+    """The effects of one world.
+
+    ``usual`` [2, 4] stands for the stages of pairs that are not known: what a stage does to clicks and to conversions (rows)
+    by itself, and what each of the three contents does, over the stages as they are at a day's start.
+    """
 
     def __init__(self, config: JourneyWorld, categories: Categories) -> None:
         self._config, self._categories = config, categories
@@ -35,12 +39,13 @@ class Effects:
         self._goes = np.array([complements.ctr, complements.cvr], np.float32)
         self._same = np.array([complements.own_ctr, complements.own_cvr], np.float32)
         self._content = (config.contents.click_table, config.contents.conversion_table)
-        self.usual = np.zeros(2, np.float32)
+        self.usual = np.zeros((2, 1 + len(config.contents.click)), np.float32)
 
     def mean_of(self, stages: NDArray[np.int8]) -> NDArray[np.float32]:
-        """The mean effect [2] of the stages of some pairs."""
+        """The mean effects [2, 4] over the stages of some pairs, as in ``usual``."""
         share = np.bincount(stages.ravel(), minlength=self._stage.shape[1]) / stages.size
-        return (self._stage @ share).astype(np.float32)
+        by_stage = np.concatenate([self._stage[:, None, :], np.stack(self._content)], axis=1)
+        return (by_stage @ share).astype(np.float32)
 
     def of(
         self, requests: Requests, who: NDArray[np.int32], kind: int, known: Known = EVERYTHING
@@ -53,10 +58,12 @@ class Effects:
         if requests.scene is not None:
             out += self._scene[kind, requests.scene][:, None]
         if requests.stage is not None:
-            out += self._stage[kind, requests.stage] if known.stages else self.usual[kind]
-            if requests.content is not None:
-                effect = self._content[kind][requests.content, requests.stage]
-                out += np.where(requests.content >= 0, effect, np.float32(0.0))
+            content = requests.content
+            out += self._stage[kind, requests.stage] if known.stages else self.usual[kind, 0]
+            if content is not None:
+                by_stage, usual = self._content[kind], self.usual[kind, 1:]
+                effect = by_stage[content, requests.stage] if known.stages else usual[content]
+                out += np.where(content >= 0, effect, np.float32(0.0))
         if requests.shown is not None and known.fatigue:
             out += self._fatigue[kind] * np.minimum(requests.shown, self._config.fatigue.most).astype(np.float32)
         if requests.bought is not None and known.complements:

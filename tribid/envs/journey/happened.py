@@ -9,7 +9,7 @@ from tribid.envs.chance import Stream, uniforms
 from tribid.envs.channels.channel import CHANNELS
 from tribid.envs.journey.config import JourneyWorld
 from tribid.envs.journey.memory import Touches, joined, touches_of
-from tribid.envs.journey.scenes import Layout
+from tribid.envs.journey.scenes import Layout, effect_table
 from tribid.envs.orders import after_click
 from tribid.envs.platform import Requests
 from tribid.envs.settlement import Slots
@@ -39,9 +39,7 @@ def outcomes_of(seed: int, arrivals: Arrivals, slots: Slots, layouts: tuple[Layo
     row, slot = np.nonzero(sold)
     ad = slots.winner[row, slot]
     place = (requests.candidates[row] == ad[:, None]).argmax(axis=1)
-    effects = np.zeros((len(layouts), slots.winner.shape[1]))
-    for s, layout in enumerate(layouts):
-        effects[s, : len(layout.slot_effects)] = layout.slot_effects
+    effects = effect_table(layouts, slots.winner.shape[1])
     depth = uniforms(seed, Stream.DEPTH, requests.day, requests.request[row], 0)[:, 0]
     draws = uniforms(seed, Stream.OUTCOME, requests.day, requests.request[row], ad)
     out = Outcomes(*(np.zeros(sold.shape, np.bool_) for _ in Outcomes._fields))

@@ -20,7 +20,7 @@ NOTHING = -1
 
 
 class Touches(NamedTuple):
-    """E touches in the order in which they happened, every column [E].
+    """E touches in order of time, every column [E]; of one instant in the order in which they came to be known.
 
     ``user``, ``brand`` int32; ``hour`` float64 from the start of day 0; ``channel`` int8, an index of ``CHANNELS``;
     ``event`` int8, an ``Event``; ``request`` int64, the page's number within its day, ``NOTHING`` outside the auction.
@@ -63,11 +63,13 @@ class Memory:
 
     ``marks`` [U, A] uint8 (``tribid.envs.stages``); ``shown`` [U, A] int16 the day's exposures over all channels;
     ``bought`` [U] the category of the last order and ``bought_hour`` [U] when that was; ``cart``, ``cart_hour`` [U] the
-    same of what was put into the cart last and not ordered since (``NOTHING`` and -inf for nothing). ``chunks`` are the
-    touches since the first day of the memory, a chunk for each tick in which there were some. ``booked_micros`` [A, C] is
-    what contents and messages cost each brand on this day in each of C channels, outside the auctions. ``outbox`` holds the
-    messages on their way and ended subscriptions, None where no messages are sent. A message counts in ``shown`` when it is
-    sent, and is a touch when it is opened.
+    same of what was put into the cart last and not ordered since (``NOTHING`` and -inf for nothing), and ``cart_brand`` [U]
+    whose it was (``NOTHING`` where that was before the log). ``chunks`` hold the touches since the first day of the memory:
+    those of earlier days together, then what came to be known at once. ``written`` [U] and ``messages`` [A, C] are how many
+    messages were sent on this day, to each user and by each brand through each of C channels; ``booked_micros`` [A, C] is
+    what messages and contents cost then outside the auctions. ``outbox`` holds the messages on their way and ended
+    subscriptions, None where no messages are sent. A message counts in ``shown`` when it is sent, and is a touch when it is
+    opened.
     """
 
     seed: int
@@ -78,6 +80,9 @@ class Memory:
     bought_hour: NDArray[np.float64]
     cart: NDArray[np.int32]
     cart_hour: NDArray[np.float64]
+    cart_brand: NDArray[np.int32]
+    written: NDArray[np.int64]
+    messages: NDArray[np.int64]
     booked_micros: NDArray[np.int64]
     outbox: Outbox | None = None
     chunks: tuple[Touches, ...] = ()
@@ -91,8 +96,13 @@ class Memory:
 
     @cached_property
     def touches(self) -> Touches:
-        """The whole log."""
-        return joined(self.chunks)
+        """The whole log; a message's touches are known after those of pages that were seen later, so it is sorted once."""
+        log = joined(self.chunks)
+        return log if (log.hour[1:] >= log.hour[:-1]).all() else in_order(log)
+
+    def since(self, hour: float) -> Touches:
+        """The touches of the log from an hour on."""
+        return self.touches.rows(slice(int(np.searchsorted(self.touches.hour, hour)), None))
 
     @cached_property
     def stages(self) -> NDArray[np.int8]:
@@ -107,29 +117,34 @@ def remembered(
     booked = memory.booked_micros if booked_micros is None else memory.booked_micros + booked_micros
     if not happened.size:
         return replace(memory, booked_micros=booked)
-    happened = happened.rows(np.argsort(happened.hour, kind="stable"))
+    happened = in_order(happened)
     user, brand, event = happened.user.astype(np.int64), happened.brand.astype(np.int64), happened.event
     shown = memory.shown.copy()
     seen = (event == Event.EXPOSURE) & (happened.request != NOTHING)
     np.add.at(shown, (user[seen], brand[seen]), 1)
-    bought, bought_hour = latest(memory.bought, memory.bought_hour, happened, event == Event.ORDER, category)
-    cart, cart_hour = latest(memory.cart, memory.cart_hour, happened, event == Event.CART, category)
+    bought, bought_hour = memory.bought.copy(), memory.bought_hour.copy()
+    cart, cart_hour, cart_brand = memory.cart.copy(), memory.cart_hour.copy(), memory.cart_brand.copy()
+    orders, carts = (later(happened.rows(event == one), when) for one, when in (
+        (Event.ORDER, bought_hour), (Event.CART, cart_hour)
+    ))  # fmt: skip
+    bought[orders.user], bought_hour[orders.user] = category[orders.brand], orders.hour  # of several the last one stays
+    cart[carts.user], cart_hour[carts.user], cart_brand[carts.user] = category[carts.brand], carts.hour, carts.brand
     cart, cart_hour = without_bought(cart, cart_hour, bought, bought_hour)
     return replace(
         memory, marks=mark_all(memory.marks, user, brand, event.astype(np.int64)), shown=shown, bought=bought,
-        bought_hour=bought_hour, cart=cart, cart_hour=cart_hour, booked_micros=booked, chunks=(*memory.chunks, happened),
+        bought_hour=bought_hour, cart=cart, cart_hour=cart_hour, cart_brand=np.where(cart == NOTHING, NOTHING, cart_brand),
+        booked_micros=booked, chunks=(*memory.chunks, happened),
     )  # fmt: skip
 
 
-def latest(
-    category: NDArray[np.int32], hour: NDArray[np.float64], happened: Touches, which: NDArray[np.bool_],
-    of_brand: NDArray[np.int32],
-) -> tuple[NDArray[np.int32], NDArray[np.float64]]:  # fmt: skip
-    """Each user's latest category [U] and its hour [U], after those of the touches (in order of time) that count."""
-    out, when = category.copy(), hour.copy()
-    user = happened.user[which]
-    out[user], when[user] = of_brand[happened.brand[which]], happened.hour[which]  # of several the last one stays
-    return out, when
+def in_order(touches: Touches) -> Touches:
+    """The touches in order of time; those of one instant stay as they are."""
+    return touches.rows(np.argsort(touches.hour, kind="stable"))
+
+
+def later(touches: Touches, hour: NDArray[np.float64]) -> Touches:
+    """Those of the touches that are not before each user's ``hour`` [U]: what is known late may have been overtaken."""
+    return touches.rows(touches.hour >= hour[touches.user])
 
 
 def without_bought(

@@ -39,14 +39,15 @@ def opening(seed: int, day: int, users: int, past: Past, categories: Categories,
     return Memory(
         seed=seed, day=day, marks=mark_all(nobody, did.user, did.brand, did.event),
         shown=np.zeros((users, brands), np.int16), bought=did.bought, bought_hour=did.bought_hour, cart=cart,
-        cart_hour=cart_hour, booked_micros=np.zeros((brands, len(CHANNELS)), np.int64),
+        cart_hour=cart_hour, cart_brand=np.full(users, NOTHING, np.int32), written=np.zeros(users, np.int64),
+        messages=np.zeros((brands, len(CHANNELS)), np.int64), booked_micros=np.zeros((brands, len(CHANNELS)), np.int64),
     )  # fmt: skip
 
 
 def overnight(memory: Memory, day: int, past: Past, categories: Categories, config: Organic) -> Memory:
     """The memory of the day before, as ``day`` opens: what users did by themselves on that day joins it.
 
-    The day's exposures and what it booked start from nothing again; marks, orders, carts and touches stay.
+    The day's exposures, messages and what it booked start from nothing again; marks, orders, carts and touches stay.
     """
     users = len(memory.bought)
     did = behaved(memory.seed, day, users, past, categories, config, days=1.0)
@@ -55,10 +56,12 @@ def overnight(memory: Memory, day: int, past: Past, categories: Categories, conf
     later = did.cart_hour > memory.cart_hour
     cart, cart_hour = np.where(later, did.cart, memory.cart), np.maximum(did.cart_hour, memory.cart_hour)
     cart, cart_hour = without_bought(cart, cart_hour, bought, bought_hour)
+    brand = np.where(later | (cart == NOTHING), NOTHING, memory.cart_brand).astype(np.int32)
     return replace(
         memory, day=day, marks=mark_all(memory.marks, did.user, did.brand, did.event),
         shown=np.zeros_like(memory.shown), bought=bought, bought_hour=bought_hour, cart=cart, cart_hour=cart_hour,
-        booked_micros=np.zeros_like(memory.booked_micros),
+        cart_brand=brand, written=np.zeros_like(memory.written), messages=np.zeros_like(memory.messages),
+        booked_micros=np.zeros_like(memory.booked_micros), chunks=(memory.touches,) if memory.chunks else (),
     )  # fmt: skip
 
 

@@ -33,6 +33,14 @@ def layouts_of(scenes: tuple[Scene, ...], slot_effects: tuple[float, ...], leavi
     )
 
 
+def effect_table(layouts: tuple[Layout, ...], slots: int) -> NDArray[np.float64]:
+    """What each of ``slots`` slots is seen by in each scene, [S, K]; 0 for one that the scene does not have."""
+    table = np.zeros((len(layouts), slots))
+    for row, layout in zip(table, layouts, strict=True):
+        row[: len(layout.slot_effects)] = layout.slot_effects
+    return table
+
+
 def shifted(rate: float, effect: float) -> float:
     """A rate whose log-odds are moved.
 

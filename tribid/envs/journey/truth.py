@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 class JourneyTruth:
     """A feed's noisy truth of a journey, with or without a visit's state, stages, fatigue and recent orders.
 
-    Who does not know stages takes every pair for the usual one of a day's start; who does not know of fatigue every
-    exposure for the day's first; who does not know of orders everybody for a user who bought nothing lately.
+    Who does not know stages takes every pair for the usual one of a day's start, and of a content what it usually does;
+    who does not know of fatigue every exposure for the day's first; who does not know of orders everybody for a user who
+    bought nothing lately.
     """
 
     def __init__(self, journey: "Journey", noisy: NoisyTruth) -> None:

@@ -24,10 +24,12 @@ from tribid.envs.journey.happened import happened, outcomes_of
 from tribid.envs.journey.memory import NOTHING, Memory, remembered
 from tribid.envs.journey.messages import checked_outreach, reached
 from tribid.envs.journey.organic import opening, overnight
+from tribid.envs.journey.results import Listed, Results, check_merge
 from tribid.envs.journey.scenes import Layout, layouts_of, open_scenes, scene_of_pages, searched
 from tribid.envs.journey.truth import JourneyTruth
 from tribid.envs.platform import Forecaster, Platform, Requests
-from tribid.envs.scenario import Scenario
+from tribid.envs.scenario import MICROS, Scenario
+from tribid.envs.search.scene import SearchScene
 from tribid.envs.sequential.contents import CONTENTS
 from tribid.envs.settlement import Slots
 from tribid.envs.shop import Shop, Visits
@@ -47,6 +49,9 @@ class Journey(Shop):
         self._opened: dict[tuple[int, int], Memory] = {}
         super().__init__(scenario)
         self.layouts: tuple[Layout, ...] = layouts_of(config.scenes, scenario.rules.slot_effects, self.leaving)
+        for scene, layout in zip(config.scenes, self.layouts, strict=True):
+            if scene.candidates == "category" and config.search is not None:
+                check_merge(config.search, len(layout.slot_effects), scene.name)
         self.categories: Categories = categories_of(config, self.feed.ads.category, self.items.category)
         self.effects = Effects(config, self.categories)
         self.effects.usual = self.effects.mean_of(self._organic(config.seed, 0).stages)
@@ -97,11 +102,12 @@ class Journey(Shop):
         order = np.argsort(scene, kind="stable")
         scene, visit, turn = scene[order], visit[order], turn[order]
         plain = self.asked(day.seed, day.day, tick, request[order], visits, visit)
-        who = self._candidates(day, plain, scene, search[visit], memory)
+        plain = self._with_candidates(plain._replace(scene=scene), day, search[visit], memory)
+        who = self.candidates_of(plain)
         shown = memory.shown[plain.user[:, None], who]
         if self.journey.fatigue.cap is not None:
             who = capped(who, shown, turn, self.journey.fatigue.cap)
-        requests = self.with_content(day.seed, self.seen_by(plain._replace(candidates=who, scene=scene), memory, hour))
+        requests = self.with_content(day.seed, self.seen_by(plain._replace(candidates=who), memory, hour))
         requests = self.with_creatives(day.seed, requests)
         return Arrivals(requests, self.rates(day.seed, requests, visits.buying[visit].astype(np.float32)))
 
@@ -187,6 +193,30 @@ class Journey(Shop):
         return fitted(brands, odds, self.width)
 
     @cached_property
+    def results(self) -> Results | None:
+        """The world's search pages; None where a search scene is a scene as the others."""
+        config = self.journey
+        if config.search is None:
+            return None
+        search = SearchScene.of(config.search, config.seed, self.items)
+        reserve_micros = round(self.rules.reserve * MICROS)
+        return Results(search, self.categories.own, self.advertisers.unit_bid_micros, reserve_micros)
+
+    def searched(
+        self, scene: int, category: NDArray[np.int32], seed: int, day: int, tick: int, request: NDArray[np.int64],
+        user: NDArray[np.int64],
+    ) -> Listed:  # fmt: skip
+        """What ``results`` lists on pages in a search scene whose visits searched these categories [B].
+
+        Of a user that nobody knows (-1) no interests are known.
+        """
+        results, slots = self.results, len(self.layouts[scene].slot_effects)
+        assert results is not None
+        interests = self.past.interests(seed, day, np.maximum(user, 0)) * (user >= 0)[:, None]
+        asked = results.searches(seed, day, self.hour(day, tick), request, category, interests.astype(np.float64))
+        return results.listed(asked, category, slots, self.width)
+
+    @cached_property
     def _by_rule(self) -> dict[str, NDArray[np.int32]]:
         """The brands [C + 1, W] that each rule lists for a category."""
         tables = self.categories
@@ -195,19 +225,22 @@ class Journey(Shop):
             del listed["complement"]
         return listed
 
-    def _candidates(
-        self, day: Day, requests: Requests, scene: NDArray[np.int8], search: NDArray[np.int32], memory: Memory
-    ) -> NDArray[np.int32]:
-        """The candidates [B, N] by the rule of each page's scene, before the cap."""
-        out = np.array(self.candidates_of(requests), np.int32)
+    def _with_candidates(self, requests: Requests, day: Day, search: NDArray[np.int32], memory: Memory) -> Requests:
+        """The requests with candidates by the rule of each page's scene, before the cap, and a search page's reserve."""
+        who, reserve = np.array(self.candidates_of(requests), np.int32), requests.reserve_micros.copy()
         user = requests.user
         about = {"category": search, "cart": memory.cart[user], "complement": memory.bought[user], "interest": search}
         for s, one in enumerate(self.journey.scenes):
-            rows = np.flatnonzero(scene == s)
+            rows = np.flatnonzero(requests.scene == s)
+            if one.candidates == "category" and self.results is not None and len(rows):
+                who[rows], reserve[rows] = self.searched(
+                    s, search[rows], day.seed, day.day, requests.tick, requests.request[rows], user[rows]
+                )
+                continue
             listed = self.listed(one.candidates, about[one.candidates][rows], day.seed, day.day, user[rows])
             if listed is not None:
-                out[rows] = listed
-        return out
+                who[rows] = listed
+        return requests._replace(candidates=who, reserve_micros=reserve)
 
     def _organic(self, seed: int, day: int) -> Memory:
         """The opening memory; the last ones are kept."""

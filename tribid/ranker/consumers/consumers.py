@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tribid.envs.actions import Action, actions_json
 from tribid.envs.journey.config import JourneyWorld
 from tribid.envs.scenario import Scenario
 from tribid.envs.worlds import FeedWorld
+from tribid.files import write_json
 from tribid.models.actions.features import feature_names
 from tribid.ranker.actions.journal import ActionJournal
 from tribid.ranker.actions.ranker import ActionRanker
@@ -81,10 +83,10 @@ class Consumers:
             )
             store = await _opened_store(config, settings)
             stack.push_async_callback(store.close)
-            journal = await asyncio.to_thread(_action_journal, config, world.categories)
+            known = world.actions if isinstance(world, JourneyWorld) else ()
+            journal = await asyncio.to_thread(_action_journal, config, known, world.categories)
             if journal is not None:
                 stack.callback(journal.close)
-            known = world.actions if isinstance(world, JourneyWorld) else ()
             actions = None
             if known:
                 actions = ActionRanker(
@@ -166,10 +168,15 @@ async def _opened_store(config: ConsumersConfig, settings: ProfileSettings) -> P
     return await RedisProfiles.open(url, settings, prefix=config.prefix)
 
 
-def _action_journal(config: ConsumersConfig, categories: int) -> ActionJournal | None:
+def _action_journal(config: ConsumersConfig, actions: Sequence[Action], categories: int) -> ActionJournal | None:
+    """The log that is learnt from, with the actions that it is about beside it, as ``tribid fit actions`` wants them."""
     wanted = config.actions
     if wanted.journal is None or wanted.salt_file is None:
         return None
+    from tribid.models.actions.fit import CATALOGUE_FILE  # not needed where nothing is learnt
+
+    wanted.journal.mkdir(parents=True, exist_ok=True)
+    write_json(wanted.journal / CATALOGUE_FILE, actions_json(actions))
     return ActionJournal(wanted.journal, feature_names(categories), read_salt(wanted.salt_file))
 
 

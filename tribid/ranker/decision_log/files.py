@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tribid.envs.scenario import Scenario, load_scenario, parse_scenario, scenario_names
 from tribid.files import read_json, replacing, write_json
 from tribid.ranker.decision_log.rows import Logged, from_batch
-from tribid.ranker.decision_log.schema import FORMAT, arrow, arrow_schema
+from tribid.ranker.decision_log.schema import FORMAT, FORMATS, arrow, arrow_schema
 
 if TYPE_CHECKING:
     from pyarrow import RecordBatch
@@ -77,7 +77,8 @@ def write_file(path: Path, batches: "Sequence[RecordBatch]", run: str, lost: int
     with replacing(path) as temporary:
         pq.write_table(
             table, temporary, compression="zstd", compression_level=1, row_group_size=_ROW_GROUP,
-            use_dictionary=["scenario", "release", "arm", "tribid"], write_page_checksum=True, write_statistics=False,
+            use_dictionary=["scenario", "release", "arm", "tribid", "scene"], write_page_checksum=True,
+            write_statistics=False,
         )  # fmt: skip
 
 
@@ -167,15 +168,17 @@ def _readable(file: Path) -> Iterator[None]:
 
 
 def _opened(file: Path) -> Any:
-    """A file as an open ``pyarrow.parquet.ParquetFile`` whose schema is the log's."""
+    """A file as an open ``pyarrow.parquet.ParquetFile`` whose schema is that of a log of its format."""
     _, pq = arrow()
     with _readable(file):
         parquet = pq.ParquetFile(file, page_checksum_verification=True)
-    found, wanted = parquet.schema_arrow, arrow_schema()
+    found = parquet.schema_arrow
     told = (found.metadata or {}).get(_FORMAT, b"").decode(errors="replace")
-    if told != FORMAT:
+    if told not in FORMATS:
         parquet.close()
-        raise ValueError(f"{file} is no decision log of format {FORMAT}: its format is {told or 'none'!r:.40}")
+        known = " or ".join(FORMATS)
+        raise ValueError(f"{file} is no decision log of format {known}: its format is {told or 'none'!r:.40}")
+    wanted = arrow_schema(told)
     if not found.equals(wanted):
         parquet.close()
         raise ValueError(f"{file} is no decision log: {_schema_fault(found, wanted)}")

@@ -16,6 +16,7 @@ from tribid.ranker.decided import Decided
 from tribid.ranker.decision_log.files import FileBuffer, save_scenario
 from tribid.ranker.decision_log.rows import fault_of, scores, to_batch
 from tribid.ranker.decision_log.schema import arrow_schema
+from tribid.ranker.scenes import rules_by_scene
 
 MIN_SALT, MAX_SALT = 16, 64
 """Bytes of a salt: BLAKE2b takes no longer key, and a shorter one can be guessed."""
@@ -72,6 +73,7 @@ class DecisionLog:
         _check("seconds_per_file", seconds_per_file, 0, 86_400)
         _check("queue_bytes", queue_bytes, 0, 2**40)
         self._salt, self._scenario = _checked_salt(salt), load_scenario(scenario)
+        self._scenes = tuple(rules_by_scene(self._scenario))
         arrow_schema()
         none = np.zeros(0, np.float32)
         scores(self._scenario.rules, np.zeros(0, np.int64), none, none, np.zeros(0, np.int64))  # compiles, here and now
@@ -152,7 +154,7 @@ class DecisionLog:
         """Decisions into rows of the next file; those that cannot be are counted."""
         fitting = []
         for decided in chunk:
-            fault = _fault(decided, self._scenario)
+            fault = _fault(decided, self._scenario, self._scenes)
             if fault:
                 self._count_lost("refused", 1, fault)
             else:
@@ -216,8 +218,8 @@ def _size(decided: Decided) -> int:
     return _DECISION_BYTES + _CANDIDATE_BYTES * len(decided.ads)
 
 
-def _fault(decided: Decided, scenario: Scenario) -> str:
+def _fault(decided: Decided, scenario: Scenario, scenes: tuple[str | None, ...]) -> str:
     try:
-        return fault_of(decided, scenario)
+        return fault_of(decided, scenario, scenes)
     except Exception as error:  # a field that is no array, or None
         return f"{type(error).__name__}: {error}"

@@ -15,6 +15,7 @@ from tribid.envs.scenario import Rules, Scenario, load_scenario
 from tribid.envs.world import build_world
 from tribid.ranker.decision_log.files import LogReader, find_scenario
 from tribid.ranker.decision_log.rows import Logged, scores
+from tribid.ranker.scenes import rules_by_scene
 
 FIELDS = ("bid_micros", "candidate_score", "winner", "price_micros", "score", "runner_up", "runner_up_score")
 """What is compared, bit for bit."""
@@ -56,21 +57,22 @@ class Replayed(NamedTuple):
 
 
 class Rulebook(NamedTuple):
-    """What of a scenario decides: its rules and its advertisers."""
+    """What of a scenario decides: its rules, those of each scene's pages (``rules_by_scene``), and its advertisers."""
 
     scenario: Scenario
+    scenes: dict[str | None, Rules]
     advertisers: Advertisers
 
     @property
     def rules(self) -> Rules:
-        """The rules of the market."""
+        """The rules of the market; only slots are the scene's own."""
         return self.scenario.rules
 
 
 def rulebook(scenario: str | Path | Scenario) -> Rulebook:
     """The scenario's rules and advertisers."""
     loaded = load_scenario(scenario)
-    return Rulebook(loaded, build_world(loaded).advertisers)
+    return Rulebook(loaded, rules_by_scene(loaded), build_world(loaded).advertisers)
 
 
 def replay(
@@ -120,7 +122,8 @@ def decide_again(logged: Logged, book: Rulebook) -> Decision:
         None if np.isnan(decided.buying) else np.array([decided.buying], np.float32),
     )  # fmt: skip
     predicted = Rates(decided.pctr[None], decided.pcvr[None])
-    return decide(book.rules, book.advertisers, multipliers, left, requests, predicted, decided.seed)
+    rules = book.scenes[decided.scene]
+    return decide(rules, book.advertisers, multipliers, left, requests, predicted, decided.seed)
 
 
 def differences(logged: Logged, book: Rulebook) -> Iterator[Difference]:
@@ -154,7 +157,11 @@ def _bits(values: NDArray[np.generic]) -> NDArray[np.int64]:
 
 def _check_inputs(logged: Logged, book: Rulebook) -> None:
     """Kernels do not look at their inputs: nothing reaches them that a ranker could not have decided from."""
-    decided, slots = logged.decided, len(book.rules.slot_effects)
+    decided = logged.decided
+    if decided.scene not in book.scenes:
+        allowed = ", ".join(map(str, book.scenes))
+        raise ValueError(f"{logged.where}: scene is {decided.scene!r:.80}; allowed is {allowed}")
+    slots = len(book.scenes[decided.scene].slot_effects)
     if len(decided.winner) != slots:
         raise ValueError(f"{logged.where}: winner has {len(decided.winner)} slots; allowed is {slots}")
     for name, most in (("reserve_micros", MAX_MICROS), ("day", 2**32 - 2), ("request", 2**32 - 1)):

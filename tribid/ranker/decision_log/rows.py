@@ -1,6 +1,6 @@
 """Decisions as rows of the log, and rows as decisions: exact both ways, but for the user, who stays behind."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -38,10 +38,15 @@ class Logged(NamedTuple):
     where: str
 
 
-def fault_of(decided: Decided, scenario: Scenario) -> str:
-    """Why a decision does not fit the log of a scenario, naming the field; empty where it fits."""
+def fault_of(decided: Decided, scenario: Scenario, scenes: Collection[str | None]) -> str:
+    """Why a decision does not fit the log of a scenario with these scenes (``rules_by_scene``), naming the field.
+
+    Empty where it fits.
+    """
     if decided.scenario != scenario.hash:
         return f"scenario is {decided.scenario}; allowed is {scenario.hash}"
+    if decided.scene not in scenes:
+        return f"scene is {decided.scene!r:.80}; allowed is {', '.join(map(str, scenes))}"
     if decided.arm not in ARMS:
         return f"arm is {decided.arm!r}; allowed is {', '.join(ARMS)}"
     if decided.id != f"{decided.day}.{decided.request}":
@@ -105,7 +110,10 @@ def scores(
 
 
 def from_batch(batch: "RecordBatch", file: str, start: int) -> Iterator[Logged]:
-    """The rows of a batch whose first is row ``start`` of ``file``; ``ValueError`` where a page's lists do not match."""
+    """The rows of a batch whose first is row ``start`` of ``file``; ``ValueError`` where a page's lists do not match.
+
+    A column that the file's format has not yet is null.
+    """
     batch.validate(full=True)
     ends = {name: batch.column(name).offsets.to_numpy().astype(np.int64) for name in TYPES}
     for names in (CANDIDATES, SLOTS):
@@ -113,7 +121,7 @@ def from_batch(batch: "RecordBatch", file: str, start: int) -> Iterator[Logged]:
             if not np.array_equal(np.diff(ends[name]), np.diff(ends[names[0]])):
                 raise ValueError(f"{file}: {name} has not as many values in each row as {names[0]}")
     flat = {name: batch.column(name).values.to_numpy() for name in TYPES}
-    plain = {c.name: batch.column(c.name).to_pylist() for c in COLUMNS if c.name not in TYPES}
+    plain = {name: batch.column(name).to_pylist() for name in batch.schema.names if name not in TYPES}
     for row in range(batch.num_rows):
         lists = {name: flat[name][ends[name][row] : ends[name][row + 1]] for name in TYPES}
         values = {name: column[row] for name, column in plain.items()} | lists

@@ -13,8 +13,11 @@ import numpy as np
 if TYPE_CHECKING:
     from pyarrow import Schema
 
-FORMAT = "1"
-"""The format's version: it goes up when a column comes, goes, or changes its meaning."""
+FORMATS = ("1", "2")
+"""The formats that can be read, oldest first; a new one comes when a column comes, goes, or changes its meaning."""
+
+FORMAT = FORMATS[-1]
+"""The format that is written."""
 
 CANDIDATES = (
     "ads", "pctr", "pcvr", "creative", "multiplier", "left_micros", "bid_micros", "candidate_score", "propensity",
@@ -30,7 +33,8 @@ ARMS = ("active", "split", "shadow")
 class Column(NamedTuple):
     """A column: its name and type, the field of ``Decided`` that it holds (empty: the log's own), and what it means.
 
-    ``optional``: null stands for nobody, or nothing known.
+    ``optional``: null stands for nobody, or nothing known. ``since`` is the format that brought it; in rows of an older one
+    it is null.
     """
 
     name: str
@@ -39,6 +43,7 @@ class Column(NamedTuple):
     unit: str
     meaning: str
     optional: bool = False
+    since: str = "1"
 
 
 COLUMNS = (
@@ -54,6 +59,9 @@ COLUMNS = (
     Column("arm", "string", "arm", "", "why these: `active`, `split`, or `shadow` (never shown nor reserved)"),
     Column("tribid", "string", "", "", "version of tribid that decided"),
     Column("segment", "int32", "segment", "", "the user segment that the policies acted on"),
+    Column(
+        "scene", "string", "scene", "", "the journey's scene that the page is in; null where there are none", True, "2"
+    ),
     Column("reserve_micros", "int64", "reserve_micros", "micros", "the least bid that takes part"),
     Column(
         "buying", "float64", "buying", "0 to 1", "belief that the visit means to buy; null where there is none", True
@@ -76,6 +84,16 @@ COLUMNS = (
     Column("stage_ms", "map<string, float64>", "stage_ms", "ms", "how long each stage took"),
 )
 """The columns, in their order."""
+
+
+def columns_of(format: str) -> tuple[Column, ...]:
+    """The columns that a file of that format has, in their order.
+
+    >>> [column.name for column in COLUMNS if column not in columns_of("1")]
+    ['scene']
+    """
+    return tuple(column for column in COLUMNS if FORMATS.index(column.since) <= FORMATS.index(format))
+
 
 TYPES: dict[str, Any] = {
     column.name: np.dtype(column.type.removeprefix("list<").removesuffix(">"))
@@ -103,11 +121,11 @@ def user_token(salt: bytes, user: int) -> str | None:
 
 
 @cache
-def arrow_schema() -> "Schema":
-    """The schema of every file; ``ImportError`` without pyarrow."""
+def arrow_schema(format: str = FORMAT) -> "Schema":
+    """The schema of every file of a format; ``ImportError`` without pyarrow."""
     pa, _ = arrow()
     fields = []
-    for column in COLUMNS:
+    for column in columns_of(format):
         name, _, of = column.type.rstrip(">").partition("<")
         if name == "list":
             kind = pa.list_(pa.field("element", getattr(pa, of)(), nullable=False))

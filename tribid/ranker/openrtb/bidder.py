@@ -20,6 +20,7 @@ from tribid.ranker.openrtb.notices import Notices
 from tribid.ranker.openrtb.roster import Roster
 from tribid.ranker.openrtb.tickets import Signer
 from tribid.ranker.openrtb.visitor import name_of, user_of
+from tribid.ranker.scenes import first_scene, rules_by_scene
 
 TECHNICAL_ERROR, INVALID_REQUEST, UNMATCHED_USER, INSUFFICIENT_TIME = 1, 2, 8, 15
 """No-bid reasons of OpenRTB 3.0's list."""
@@ -97,7 +98,7 @@ class OpenRtbBidder:
         self.desk = Desk(
             config=config,
             roster=self._roster,
-            rules=live.scenario.rules,
+            rules=rules_by_scene(live.scenario)[first_scene(live.scenario)],
             signer=self.signer,
             exp_s=self.settings.hold_ms // 1_000,
             url=config.url,

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from tribid.envs.journey.config import JourneyWorld
 from tribid.envs.worlds import FeedWorld
 from tribid.ranker.actions.messages import ActionEvents, ActionList, ActionReceipts, ActionRequest, Catalogue
 from tribid.ranker.actions.routes import Reloaded
@@ -156,6 +157,22 @@ def _error(code: str) -> dict[str, Any]:
     return found
 
 
+def _fit_scenes(fields: dict[str, Any], world: FeedWorld, names: tuple[str, ...]) -> None:
+    """Narrow what a request tells of scenes and profiles to the journey's; another scenario has none of it."""
+    if not isinstance(world, JourneyWorld):
+        for name in ("scene", "category", "bought", "marks", "shown"):
+            del fields[name]
+        return
+    fields["scene"] = {"anyOf": [{"enum": [scene.name for scene in world.scenes]}, {"type": "null"}], "default": None}
+    for name in ("category", "bought"):
+        for choice in fields[name]["anyOf"]:
+            if choice.get("type") == "integer":
+                choice["exclusiveMaximum"] = world.categories
+    if len(names) <= _NAMED_ADVERTISERS:
+        for name in ("marks", "shown"):
+            fields[name]["propertyNames"] = {"enum": list(names)}
+
+
 def _fit(schemas: dict[str, Any], paths: dict[str, Any], serving: Serving) -> None:
     """Narrow what a request may hold to what the scenario that is served has; nothing before it is open."""
     if serving.live is None:
@@ -166,6 +183,7 @@ def _fit(schemas: dict[str, Any], paths: dict[str, Any], serving: Serving) -> No
         for choice in schemas["Request"]["properties"][field]["anyOf"]:
             if choice.get("type") == "integer":
                 choice["exclusiveMaximum"] = count
+    _fit_scenes(schemas["Request"]["properties"], world, names)
     if len(names) <= _NAMED_ADVERTISERS:
         schemas["Offer"]["properties"]["advertiser"] = {"enum": list(names)}
     for told in schemas["Outcome"]["properties"].values():
