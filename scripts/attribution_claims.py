@@ -8,7 +8,7 @@ A world (tribid.envs.attribution.shoppers) is lived through with every set of it
 the same coin flips. That gives two truths: a channel's removal effect, the orders that are lost without it, and its Shapley
 value in the game whose worths are the orders that each set of channels brings about beyond none. Every rule sees only the
 log with all channels on. Its error is half the sum of the differences between its shares of credit and the truth's: the part
-of the credit that would have to move.
+of the credit that would have to move. Intervals are Student's, 95 %, over seeds, of which there have to be two.
 
 In the world "even" channels meet anybody alike. In "targeted" they follow interest, each in its own measure, as retargeting
 and paid search do; what works most is targeted most. In "misled" display is targeted most and works least: who meets it
@@ -32,7 +32,7 @@ from tribid.envs.attribution.shapley import shapley_values
 from tribid.envs.attribution.shoppers import CHANNEL_NAMES, ShopperLaw, live
 from tribid.envs.attribution.touch_file import write_touch_log
 from tribid.envs.attribution.touches import joined
-from tribid.evaluation.statistics import Interval, paired_difference, stratified_bootstrap
+from tribid.evaluation.statistics import t_interval
 from tribid.files import read_json, write_json
 
 WORLDS = {
@@ -58,6 +58,9 @@ def main() -> None:
     console = Console()
     for world in WORLDS:
         console.print(shares(world, found[world]))
+        if len(found[world]) < 2:
+            console.print(f"{world}: one seed bears no interval; add others")
+            continue
         console.print(errors(world, found[world]))
         for claim in claims(found[world]):
             console.print(f"{world}: {claim}")
@@ -121,7 +124,7 @@ def errors(world: str, found: Mapping[str, dict[str, list[float]]]) -> Table:
     """How far each rule's shares are from either truth's."""
     table = Table("rule", *(f"against {truth}" for truth in TRUTHS), title=f"{world}: % of the credit misplaced")
     for method in METHODS:
-        table.add_row(method, *(str(interval(error(found, method, truth))) for truth in TRUTHS))
+        table.add_row(method, *(str(t_interval(error(found, method, truth))) for truth in TRUTHS))
     return table
 
 
@@ -131,20 +134,10 @@ def claims(found: Mapping[str, dict[str, list[float]]]) -> list[str]:
     for truth in TRUTHS:
         wrong = {method: error(found, method, truth) for method in METHODS}
         best = min(wrong, key=lambda method: float(wrong[method].mean()))
-        if len(found) < 2:
-            said.append(f"nearest to {truth} is {best}; one seed tells no more")
-            continue
-        gaps = {other: paired_difference(wrong[other], wrong[best], np.mean) for other in METHODS if other != best}
+        gaps = {other: t_interval(wrong[other] - wrong[best]) for other in METHODS if other != best}
         close = [other for other, gap in gaps.items() if gap.low <= 0]
         said.append(f"nearest to {truth} is {best}; not told apart from it: {', '.join(close) or 'none'}")
     return said
-
-
-def interval(values: NDArray[np.float64]) -> Interval:
-    """The mean over seeds with its 95 % bootstrap interval; of one seed, its value."""
-    if len(values) == 1:
-        return Interval(float(values[0]), float(values[0]), float(values[0]))
-    return stratified_bootstrap(values, np.mean)
 
 
 def arguments() -> argparse.Namespace:

@@ -10,6 +10,9 @@ is learnt before a moment, and the orders of the week after it are to be ranked;
 
 The campaign is all ads of the shoppers' world, and a third of the pairs, by hash, is spared. Its lift on the index, with
 95 % intervals against these, is held against the truth: the same people with and without ads, on the same coin flips.
+
+Intervals over seeds are Student's, 95 %, and seeds have to be two or more; how often the lift's own interval holds the
+truth is told with its exact interval, for a few seeds tell little of it.
 """
 
 import argparse
@@ -21,6 +24,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from scipy.stats import binomtest
 
 from tribid.envs.attribution.control_group import held_out
 from tribid.envs.attribution.histories import TouchesAndOrders, of_histories
@@ -30,7 +34,7 @@ from tribid.envs.scenario import load_scenario
 from tribid.envs.shop import Shop
 from tribid.envs.world import build_world
 from tribid.evaluation.lift import lift
-from tribid.evaluation.statistics import Interval, paired_difference, stratified_bootstrap
+from tribid.evaluation.statistics import Interval, t_interval
 from tribid.files import read_json, write_json
 from tribid.models.intent.behaviour import behaviour_at
 from tribid.models.intent.index import PurchaseIntentIndex
@@ -54,6 +58,9 @@ def main() -> None:
         if options.results:
             write_json(options.results, found)
     console = Console()
+    if min(map(len, found.values())) < 2:
+        console.print("one seed bears no interval; add others")
+        return
     for world in ("shoppers", "shop"):
         console.print(qualities(world, list(found[world].values())))
     console.print(lifts(list(found["campaign"].values())))
@@ -116,33 +123,32 @@ def qualities(world: str, found: list[dict[str, float]]) -> Table:
     table = Table("", "AUC", "the index has more, paired", title=f"{world}: orders of the week after")
     own = column(found, "index")
     for name in ("index", "index_over_all"):
-        table.add_row(name.replace("_", " "), str(interval(column(found, name))), "")
+        table.add_row(name.replace("_", " "), str(t_interval(column(found, name))), "")
     for name in OTHERS:
-        more = str(paired_difference(own, column(found, name), np.mean)) if len(found) > 1 else "one seed tells no more"
-        table.add_row(name.replace("_", " "), str(interval(column(found, name))), more)
+        theirs = column(found, name)
+        table.add_row(name.replace("_", " "), str(t_interval(theirs)), str(t_interval(own - theirs)))
     return table
 
 
 def lifts(found: list[dict[str, float]]) -> Table:
     """The campaign's lift on the index against the truth."""
     table = Table("", "", title="shoppers: lift of all ads on the index, points of 100")
-    held = np.mean([one["low"] <= one["truth"] <= one["high"] for one in found])
+    held = sum(one["low"] <= one["truth"] <= one["high"] for one in found)
     for name in ("truth", "lift", "relative"):
-        table.add_row(name, str(interval(column(found, name))))
-    table.add_row("intervals that hold the truth", f"{held:.0%} of {len(found)}")
+        table.add_row(name, str(t_interval(column(found, name))))
+    table.add_row("95 % intervals that hold the truth", f"{held} of {len(found)}: {proportion(held, len(found))} %")
     return table
+
+
+def proportion(hits: int, tries: int) -> Interval:
+    """The percentage of hits with its exact 95 % interval (Clopper and Pearson, Biometrika 1934)."""
+    limits = binomtest(hits, tries).proportion_ci(0.95, method="exact")
+    return Interval(100.0 * hits / tries, 100.0 * limits.low, 100.0 * limits.high)
 
 
 def column(found: list[dict[str, float]], name: str) -> NDArray[np.float64]:
     """One measure, a number for each seed."""
     return np.array([one[name] for one in found])
-
-
-def interval(values: NDArray[np.float64]) -> Interval:
-    """The mean over seeds with its 95 % bootstrap interval; of one seed, its value."""
-    if len(values) == 1:
-        return Interval(float(values[0]), float(values[0]), float(values[0]))
-    return stratified_bootstrap(values, np.mean)
 
 
 def arguments() -> argparse.Namespace:

@@ -13,6 +13,7 @@ order, and where there are ten times the brands, so that a plain feed seldom hol
 
 import argparse
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,6 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from scipy.stats import t as student
 
 from tribid.agents.bidder import BidderSpace, Lineup
 from tribid.agents.registry import make_bidder
@@ -28,6 +28,7 @@ from tribid.envs.journey.config import JourneyWorld
 from tribid.envs.scenario import MICROS, Scenario, load_scenario
 from tribid.envs.world import build_world
 from tribid.evaluation.day import DayRecord, play_day
+from tribid.evaluation.statistics import Interval, t_interval
 
 HELD_OUT = 1_000_000
 MEASURES = (
@@ -84,19 +85,12 @@ def days_of(scenario: Scenario, bidder: str, days: int) -> NDArray[np.float64]:
     return np.array(found)
 
 
-def interval(differences: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Mean and 95 % t-interval of paired differences [days]."""
-    mean, n = float(differences.mean()), len(differences)
-    half = float(student.ppf(0.975, n - 1) * differences.std(ddof=1) / np.sqrt(n))
-    return mean, mean - half, mean + half
+def compared(base: NDArray[np.float64], other: NDArray[np.float64]) -> dict[str, Interval]:
+    """The paired differences to the base, by measure."""
+    return {name: t_interval(other[:, k] - base[:, k]) for k, name in enumerate(MEASURES)}
 
 
-def compared(base: NDArray[np.float64], other: NDArray[np.float64]) -> dict[str, tuple[float, float, float]]:
-    """The differences to the base, by measure."""
-    return {name: interval(other[:, k] - base[:, k]) for k, name in enumerate(MEASURES)}
-
-
-def table(title: str, rows: dict[str, dict[str, tuple[float, float, float]]], levels: dict[str, float]) -> Table:
+def table(title: str, rows: dict[str, dict[str, Interval]], levels: dict[str, float]) -> Table:
     """The comparisons of one part."""
     shown = Table(title=title, title_justify="left")
     shown.add_column("measure")
@@ -106,8 +100,9 @@ def table(title: str, rows: dict[str, dict[str, tuple[float, float, float]]], le
     for measure in MEASURES:
         cells = []
         for row in rows.values():
-            mean, low, high = row[measure]
-            cells.append(f"{mean:+,.2f} ({low:+,.2f} to {high:+,.2f}){'*' if low > 0 or high < 0 else ''}")
+            cell = row[measure]
+            star = "*" if cell.low > 0 or cell.high < 0 else ""
+            cells.append(f"{cell.point:+,.2f} ({cell.low:+,.2f} to {cell.high:+,.2f}){star}")
         shown.add_row(measure, f"{levels[measure]:,.2f}", *cells)
     return shown
 
@@ -139,7 +134,8 @@ def main() -> None:
         levels = dict(zip(MEASURES, first.tolist(), strict=True))
         console.print(table(f"{part}: {arguments.days} days; levels of {names[0]}", rows, levels))
         means = {name: dict(zip(MEASURES, days.mean(axis=0).tolist(), strict=True)) for name, days in played.items()}
-        found[part] = {"means": means, "differences": rows}
+        differences = {name: {measure: asdict(cell) for measure, cell in row.items()} for name, row in rows.items()}
+        found[part] = {"means": means, "differences": differences}
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
         console.print(f"wrote {arguments.json}")

@@ -118,7 +118,7 @@ def test_a_log_is_replayed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["evaluate", "-s", "fed"], "no scenario named 'fed'; choose auctionnet, feed, shop, tiny"),
+        (["evaluate", "-s", "fed"], "no scenario named 'fed'; choose auctionnet, feed, journey, shop, tiny"),
         (["evaluate", "-s", "tiny", "--bidders", "pidd"], "no bidder named 'pidd'; choose off"),
         (["evaluate", "-s", "tiny", "--first-seed", "0"], "allowed are two or more different ones from 1000000"),
         (["evaluate", "-s", "tiny", "--focal", "adv_99"], "no advertiser named 'adv_99'"),

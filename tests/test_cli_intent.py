@@ -10,6 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from tribid.cli.intent import attribution, fit_intent
+from tribid.cli.terminal import console
 from tribid.envs.attribution.credit import METHODS
 from tribid.envs.attribution.shoppers import CHANNEL_NAMES, ShopperLaw, live
 from tribid.envs.attribution.touch_file import write_touch_log
@@ -111,7 +112,8 @@ def test_a_mistake_is_told_in_one_line(log: str, arguments: tuple[str, ...], tol
     assert told in refused("attribution", "--log", log, *arguments)
 
 
-def test_an_index_is_learnt_measured_and_saved(log: str, tmp_path: Path):
+def test_an_index_is_learnt_measured_and_saved(log: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(console, "_width", 200)
     code, text = run("fit-intent", "--log", log, "--out", str(tmp_path / "run"), "--set", "half_life_days=7")
     assert code == 0 and all(name in text for name in (*INDUSTRIES, "brand search", "regression")), text
     index = store.load_model(tmp_path / "run", kind="purchase_intent")

@@ -84,6 +84,7 @@ def test_all_figures_are_of_the_rankers_group_and_named_once(told, monkeypatch):
     answers["measured_calls"] = dict.fromkeys(("rank", "retrieved", "memory", "sqlite"), call) | {"decide": [1e-5]}
     answers["measured_plain"] = {"steady": [report()], "swapped": [report()], "swaps": [(1, 0)]}
     answers["measured_learnt"] = report()
+    answers["measured_consumers"] = {"slots": report(), "profiles": report()}
     figures = list(ranker.ranker_figures(quick=True, repetitions=1))
     assert {figure.group for figure in figures} == {"ranker"} and len(named(figures)) == len(figures)
     assert asked["measured_calls"][0][0] == ranker.CALLS // 5 and asked["measured_plain"][0][1] == ranker.SECONDS / 4

@@ -12,7 +12,8 @@ from tribid.envs.scenario import load_scenario
 from tribid.envs.stages import ENGAGED, ORDERED, SEEN
 from tribid.envs.world import build_world
 from tribid.evaluation.day import play_day
-from tribid.evaluation.flows import K_ANONYMOUS, added, flows_of, journey_results, play_days
+from tribid.evaluation.flows import Flows, JourneyDay, SceneSums, added, flows_of, journey_results, play_days
+from tribid.evaluation.lift import LEAST_USERS
 
 
 @pytest.fixture(scope="module")
@@ -69,20 +70,74 @@ def test_scenes_hold_all_pages_and_revenue_of_a_day(scenario):
     )
 
 
-def test_groups_of_fewer_than_fifty_users_are_not_shown(two_days):
+def day_of(pairs, movers, users=None, scenes=()):
+    """A day of these counts; ``scenes`` are the users of each who came, were shown an ad and clicked."""
+    who = np.array(scenes or [(200, 200, 200)])
+    sums = np.tile([1000.0, 800.0, 90.0, 9.0, 5e8, 7e7], (len(who), 1))
+    names = tuple(f"scene {k}" for k in range(len(who)))
+    movers = np.array(movers)
+    flows = Flows(pairs=np.array(pairs), users=movers.max(axis=1) if users is None else np.array(users), movers=movers)
+    return JourneyDay(flows=flows, scenes=SceneSums(names=names, sums=sums, users=who))
+
+
+def cells(*rows):
+    """Five rows of cells, those left out like the last."""
+    return [*rows, *[rows[-1]] * (5 - len(rows))]
+
+
+def test_no_cell_of_fewer_than_fifty_users_is_told_or_can_be_had_by_taking_the_others_away():
+    one = [400, 60, 1, 0, 0]  # one user alone became interested
+    told = journey_results([day_of(cells([900, 70, 1, 0, 0]), cells(one))])["flows"][0]
+    assert told["users"] == 400 and told["pairs"] == 971
+    assert told["to"] == [pytest.approx(900 / 971), None, None, 0.0, 0.0]
+    both = journey_results([day_of(cells([900, 20, 1, 80, 0]), cells([400, 19, 1, 70, 0]))])["flows"][0]
+    assert both["to"] == [pytest.approx(900 / 1001), None, None, None, 0.0]  # the two might be one user's
+    full = journey_results([day_of(cells([900, 70, 50, 0, 0]), cells([400, 60, 50, 0, 0]))])["flows"][0]
+    assert full["to"] == pytest.approx([900 / 1020, 70 / 1020, 50 / 1020, 0.0, 0.0])
+
+
+def test_users_behind_a_cell_are_counted_and_not_its_pairs(scenario):
+    world = build_world(scenario)
+    before = _memory(world, [[0, 0, 0], [0, 0, 0]])
+    after = _memory(world, [[SEEN, SEEN, 0], [0, SEEN, ENGAGED]])
+    assert flows_of(before, after).movers[0].tolist() == [2, 2, 1, 0, 0]
+    days = [flows_of(before, after), flows_of(before, before)]
+    assert added(days).movers[0].tolist() == [2, 2, 1, 0, 0] and added(days).pairs[0].tolist() == [8, 3, 1, 0, 0]
+
+
+def test_rows_of_few_users_take_the_next_smallest_with_them_and_empty_ones_take_nobody():
+    flat = cells([500, 0, 0, 0, 0])
+    for users, hidden in (
+        ([200, 190, 120, 80, 9], [3, 4]),
+        ([200, 190, 120, 80, 0], [4]),
+        ([200, 40, 30, 20, 9], range(5)),
+    ):
+        rows = journey_results([day_of(flat, flat, users)])["flows"]
+        assert [k for k, row in enumerate(rows) if row["to"] is None] == list(hidden)
+        assert all(row["users"] is None and row["pairs"] is None for row in rows if row["to"] is None)
+
+
+def test_scenes_of_few_users_and_rates_that_rest_on_few_of_them_are_hidden():
+    who = [(200, 190, 90), (150, 140, 49), (120, 49, 10), (110, 100, 80), (49, 40, 30)]
+    rows = journey_results([day_of(cells([500, 0, 0, 0, 0]), cells([200, 0, 0, 0, 0]), scenes=who)])["scenes"]
+    assert [row["users"] for row in rows] == [200, 150, 120, None, None]
+    assert [row["ctr"] is None for row in rows] == [False, False, True, True, True]
+    assert [row["cvr"] is None for row in rows] == [False, True, True, True, True]
+    assert [row["revenue"] is None for row in rows] == [False, False, False, True, True]
+    assert rows[0]["ctr"] == pytest.approx(90 / 800) and rows[0]["cvr"] == pytest.approx(0.1)
+
+
+def test_results_of_played_days_hide_what_the_rule_says(two_days):
     days, _, _ = two_days
-    found = journey_results(days)
-    small = 0
-    for row in found["flows"]:
-        users = max(int(day.flows.users[found["stages"].index(row["stage"])]) for day in days)
-        assert (row["to"] is None) == (users < K_ANONYMOUS) == (row["users"] is None) == (row["pairs"] is None)
-        small += row["to"] is None
-        if row["to"] is not None:
-            assert sum(row["to"]) == pytest.approx(1.0)
-    assert small >= 1  # few are loyal
-    for scene, users in zip(found["scenes"], np.max([day.scenes.users for day in days], axis=0), strict=True):
-        assert (scene["users"] is None) == (users < K_ANONYMOUS)
-        assert all((scene[key] is None) == (scene["users"] is None) for key in ("pages", "revenue"))
+    found, flows = journey_results(days), added([day.flows for day in days])
+    assert (flows.movers <= flows.users[:, None]).all() and (flows.movers <= flows.pairs).all()
+    small = (flows.movers > 0) & (flows.movers < LEAST_USERS)
+    assert small.any()
+    for row, own in zip(found["flows"], small, strict=True):
+        assert row["to"] is None or all(share is None for share, few in zip(row["to"], own, strict=True) if few)
+    for day in days:
+        assert (day.scenes.users[:, 0] >= day.scenes.users[:, 1]).all()
+        assert (day.scenes.users[:, 1] >= day.scenes.users[:, 2]).all() and day.scenes.users[0, 2] > 0
     json.dumps(found)
 
 
@@ -104,6 +159,6 @@ def test_a_report_shows_flows_and_scenes_and_hides_small_groups(scenario, tmp_pa
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "Consumers and scenes" in page
     assert 'id="plot-flows"' in page
-    assert "under 50" in page
+    assert "too few users" in page
     assert "<image" not in page  # the page's policy loads none
     assert json.loads((tmp_path / "results.json").read_text())["contestants"]["pid"]["journey"]["days"] == 2

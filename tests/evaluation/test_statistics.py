@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import mannwhitneyu, trim_mean
+from scipy.stats import mannwhitneyu, trim_mean, ttest_1samp, ttest_rel
 
 from tribid.evaluation.statistics import (
     Interval,
+    claim_verdict,
     iqm,
     paired_difference,
     probability_of_improvement,
     stratified_bootstrap,
+    t_interval,
     verdict,
 )
 
@@ -142,3 +144,57 @@ def test_intervals_are_ordered_and_finite() -> None:
         Interval(1, 2, 1)
     with pytest.raises(ValueError, match="finite"):
         Interval(1, float("nan"), 2)
+
+
+@pytest.mark.parametrize("confidence", [0.8, 0.95])
+def test_t_interval_is_scipys(confidence: float) -> None:
+    rng = np.random.default_rng(4)
+    a, b = rng.normal(3.0, 2.0, size=(2, 9))
+    for mine, theirs in (
+        (t_interval(a, confidence), ttest_1samp(a, 0.0)),
+        (t_interval(a - b, confidence), ttest_rel(a, b)),
+    ):
+        limits = theirs.confidence_interval(confidence)
+        assert (mine.low, mine.high) == pytest.approx((limits.low, limits.high))
+        assert mine.point == pytest.approx((mine.low + mine.high) / 2)
+
+
+def test_of_few_values_t_interval_keeps_its_word_and_the_bootstrap_does_not() -> None:
+    tries = np.random.default_rng(5).normal(size=(1500, 8))
+    student = np.mean([(told := t_interval(values)).low <= 0.0 <= told.high for values in tries])
+    resampled = np.mean(
+        [(told := stratified_bootstrap(values, np.mean, n=400)).low <= 0.0 <= told.high for values in tries]
+    )
+    assert student == pytest.approx(0.95, abs=0.015)
+    assert resampled < 0.91
+
+
+def test_values_that_do_not_differ_have_an_interval_of_one_number() -> None:
+    assert t_interval([2.5, 2.5, 2.5]) == Interval(2.5, 2.5, 2.5)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([1.0], "at least 2"),
+        ([], "at least 2"),
+        ([[1.0, 2.0], [3.0, 4.0]], r"allowed is \[n\]"),
+        ([1.0, np.nan], "finite"),
+    ],
+)
+def test_t_interval_refuses_what_bears_none(values: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        t_interval(values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("confidence", [0.0, 1.0, 95])
+def test_t_interval_refuses_an_impossible_confidence(confidence: float) -> None:
+    with pytest.raises(ValueError, match=f"confidence is {confidence}"):
+        t_interval([1.0, 2.0], confidence)
+
+
+def test_a_claim_is_shown_only_if_the_whole_interval_lies_above() -> None:
+    for interval, told in (((1.0, 3.0), "shown"), ((0.0, 3.0), "not told apart"), ((-3.0, 0.0), "not told apart"),
+                           ((-3.0, -1.0), "denied")):  # fmt: skip
+        assert claim_verdict(Interval(sum(interval) / 2, *interval)) == told
+        assert claim_verdict(Interval(sum(interval) / 2 + 97, *(97 + end for end in interval)), 97.0) == told

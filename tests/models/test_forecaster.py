@@ -57,7 +57,11 @@ def test_a_requests_rates_do_not_depend_on_the_others(din: FittedModel, esmm: Fi
 
 def test_equal_requests_get_equal_rates(din: FittedModel, asked) -> None:
     requests, truth = asked
-    twice = Requests(requests.day, requests.tick, *(np.concatenate([column, column[::-1]]) for column in requests[2:]))
+    twice = Requests(
+        requests.day,
+        requests.tick,
+        *(None if column is None else np.concatenate([column, column[::-1]]) for column in requests[2:]),
+    )
     both = Rates(*(np.concatenate([rate, rate[::-1]]) for rate in truth))
     rates = LearntForecaster(shop(), click=din).predict(SEED, twice, both).ctr
     np.testing.assert_array_equal(rates[: len(truth.ctr)], rates[len(truth.ctr) :][::-1])

@@ -14,6 +14,7 @@ import tribid
 from tribid.cli.actions import fit_actions
 from tribid.cli.export import export
 from tribid.cli.intent import attribution, fit_intent
+from tribid.cli.journey import bench_journey
 from tribid.cli.judging import bench_bidders, evaluate, report
 from tribid.cli.ledger import ledger_app
 from tribid.cli.loadtest import loadtest
@@ -43,6 +44,7 @@ COMMANDS = (
     report,
     log,
     bench_prediction,
+    bench_journey,
     retrain,
     simulate,
     rank,

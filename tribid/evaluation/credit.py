@@ -11,7 +11,7 @@ from tribid.envs.attribution.credit import METHODS, credit
 from tribid.envs.attribution.paths import LOOKBACK_HOURS, build_paths
 from tribid.envs.attribution.touch_file import EVENTS, read_touch_log
 from tribid.envs.stages import Event
-from tribid.evaluation.lift import LEAST_USERS
+from tribid.evaluation.lift import shown_groups
 
 TOUCHES = ("exposure", "click")
 """What a brand pays for: the touches that are credited unless one says otherwise."""
@@ -75,7 +75,7 @@ def credit_table(
         if progress is not None:
             progress(done + 1, len(methods))
     users = _users(place, paths.user[paths.path], len(names))
-    shown = _shown(users)
+    shown = (users > 0) & shown_groups(users)
     return CreditTable(
         tuple(name for name, kept in zip(names, shown.tolist(), strict=True) if kept),
         {method: given[shown] for method, given in told.items()},
@@ -89,15 +89,3 @@ def _users(place: NDArray[np.int64], user: NDArray[np.int64], count: int) -> NDA
     """How many different users were met under each name, [C]."""
     pairs = np.unique(np.column_stack([place, user]), axis=0)
     return np.bincount(pairs[:, 0], minlength=count)
-
-
-def _shown(users: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which names [C] are told: those with 50 users or more.
-
-    What is hidden can be had together by taking the rest from all orders. So where the hidden ones together may have fewer
-    than 50 users, the smallest of the others is hidden, too.
-    """
-    shown = users >= LEAST_USERS
-    if 0 < users[~shown].sum() < LEAST_USERS and shown.any():
-        shown[np.argmin(np.where(shown, users, users.max() + 1))] = False
-    return shown

@@ -1,6 +1,8 @@
 """Stage flows and scenes of journeys: how consumers moved between stages, and what each scene's pages brought.
 
-Reports show no group of fewer than ``K_ANONYMOUS`` users: such a row says so, and its numbers stay out of results.json, too.
+Results tell of no group of fewer than ``LEAST_USERS`` users (``tribid.evaluation.lift``): not of a stage, of those who went
+from one stage to another, of a scene, or of those who were shown an ad or clicked there. Where such a group could be had by
+taking the others from their sum, the smallest of the others is hidden with it.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,17 +19,21 @@ from tribid.envs.market import MarketState, Tick
 from tribid.envs.platform import Forecaster, Platform
 from tribid.envs.scenario import MICROS, Scenario
 from tribid.envs.stages import STAGES
+from tribid.evaluation.lift import LEAST_USERS, shown_groups
 
-K_ANONYMOUS = 50
 _SUMS = ("pages", "exposures", "clicks", "orders", "gmv_micros", "revenue_micros")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Flows:
-    """Pairs of user and brand by stage before (rows) and after (columns), ``pairs`` [5, 5]; ``users`` [5] of each row."""
+    """Pairs of user and brand by stage before (rows) and after (columns), ``pairs`` [5, 5].
+
+    ``users`` [5] have pairs in each row, ``movers`` [5, 5] in each cell.
+    """
 
     pairs: NDArray[np.int64]
     users: NDArray[np.int64]
+    movers: NDArray[np.int64]
 
     @property
     def shares(self) -> NDArray[np.float64]:
@@ -41,24 +47,27 @@ def flows_of(before: Memory, after: Memory) -> Flows:
     n, start, end = len(STAGES), before.stages, after.stages
     if start.shape != end.shape:
         raise ValueError(f"memories are of {start.shape} and {end.shape} users and brands; allowed are two of the same")
-    moved = np.bincount(start.ravel().astype(np.int64) * n + end.ravel(), minlength=n * n)
-    users = np.array([(start == stage).any(axis=1).sum() for stage in range(n)], np.int64)
-    return Flows(pairs=moved.reshape(n, n), users=users)
+    cell = start.astype(np.int64) * n + end
+    by_user = np.bincount((np.arange(len(cell))[:, None] * n * n + cell).ravel(), minlength=len(cell) * n * n)
+    by_user = by_user.reshape(-1, n, n)
+    users = (by_user.sum(axis=2) > 0).sum(axis=0)
+    return Flows(pairs=by_user.sum(axis=0), users=users, movers=(by_user > 0).sum(axis=0))
 
 
 def added(flows: Sequence[Flows]) -> Flows:
-    """Flows of several days: pairs add up; users of a row are at least those of its fullest day."""
+    """Flows of several days: pairs add up; users of a row or a cell are at least those of its fullest day."""
     if not flows:
         raise ValueError("no flows; allowed are those of one or more days")
     pairs = np.sum([one.pairs for one in flows], axis=0)
-    return Flows(pairs=pairs, users=np.max([one.users for one in flows], axis=0))
+    users, movers = (np.max([getattr(one, name) for one in flows], axis=0) for name in ("users", "movers"))
+    return Flows(pairs=pairs, users=users, movers=movers)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SceneSums:
     """What S scenes' pages brought: ``sums`` [S, 6] of pages served, exposures, clicks, orders, GMV and revenue (micros).
 
-    ``users`` [S] saw a page there.
+    ``users`` [S, 3] came to a page there, were shown an ad, and clicked one.
     """
 
     names: tuple[str, ...]
@@ -82,7 +91,7 @@ class JourneyWatch:
         self._world, self._before, self._price = opened.world, opened.memory, opened.advertisers.price_micros
         count = len(opened.world.journey.scenes)
         self._sums = np.zeros((count, len(_SUMS)))
-        self._users: list[set[int]] = [set() for _ in range(count)]
+        self._users = np.zeros((count, 3, opened.world.journey.users.count), np.bool_)
 
     def count(self, tick: Tick) -> None:
         """Add a tick's pages."""
@@ -95,8 +104,8 @@ class JourneyWatch:
         )  # fmt: skip
         for k, column in enumerate(columns):
             self._sums[:, k] += np.bincount(requests.scene, column, minlength=len(self._sums))
-        for s, users in enumerate(self._users):
-            users.update(requests.user[(requests.scene == s) & ~slots.skipped].tolist())
+        for k, did in enumerate((~slots.skipped, slots.exposed.any(axis=1), (slots.clicked > 0).any(axis=1))):
+            self._users[requests.scene[did], k, requests.user[did]] = True
 
     def day(self, ended: MarketState) -> JourneyDay:
         """The day, of the state at its end."""
@@ -104,7 +113,7 @@ class JourneyWatch:
 
     def _scenes(self) -> SceneSums:
         names = tuple(scene.name for scene in self._world.journey.scenes)
-        return SceneSums(names=names, sums=self._sums, users=np.array([len(users) for users in self._users]))
+        return SceneSums(names=names, sums=self._sums, users=self._users.sum(axis=2))
 
 
 def play_days(
@@ -135,37 +144,42 @@ def play_days(
 def journey_results(days: Sequence[JourneyDay]) -> dict[str, Any]:
     """Days as plain data: ``stages``; ``flows``, a row a stage; ``scenes``, a row a scene.
 
-    A row's ``users`` is None where it has fewer than ``K_ANONYMOUS`` of them, and then so is every number of the row.
+    A row's ``users`` is None where it is hidden, and then so is every number of the row; in a row that is told, so is the
+    share of a cell, and a scene's CTR or CVR, that rests on too few users.
     """
     flows = added([day.flows for day in days])
+    rows = shown_groups(flows.users)
     names = days[0].scenes.names
     sums = np.sum([day.scenes.sums for day in days], axis=0)
     users = np.max([day.scenes.users for day in days], axis=0)
+    told = shown_groups(users[:, 0])
     return {
         "days": len(days),
         "stages": list(STAGES),
-        "flows": [_flow_row(flows, stage) for stage in range(len(STAGES))],
-        "scenes": [_scene_row(names[s], sums[s], int(users[s])) for s in range(len(names))],
+        "flows": [_flow_row(flows, stage, is_shown=bool(rows[stage])) for stage in range(len(STAGES))],
+        "scenes": [_scene_row(names[s], sums[s], users[s], is_shown=bool(told[s])) for s in range(len(names))],
     }
 
 
-def _flow_row(flows: Flows, stage: int) -> dict[str, Any]:
+def _flow_row(flows: Flows, stage: int, *, is_shown: bool) -> dict[str, Any]:
     users, pairs = int(flows.users[stage]), int(flows.pairs[stage].sum())
-    if users < K_ANONYMOUS:
+    if not is_shown or users == 0:
         return {"stage": STAGES[stage], "users": None, "pairs": None, "to": None}
-    return {"stage": STAGES[stage], "users": users, "pairs": pairs, "to": flows.shares[stage].tolist()}
+    cells = zip(flows.shares[stage].tolist(), shown_groups(flows.movers[stage]).tolist(), strict=True)
+    return {"stage": STAGES[stage], "users": users, "pairs": pairs, "to": [s if told else None for s, told in cells]}
 
 
-def _scene_row(name: str, sums: NDArray[np.float64], users: int) -> dict[str, Any]:
+def _scene_row(name: str, sums: NDArray[np.float64], users: NDArray[np.int64], *, is_shown: bool) -> dict[str, Any]:
     keys = ("pages", "ctr", "cvr", "gmv_per_page", "revenue", "revenue_per_page")
-    if users < K_ANONYMOUS:
+    if not is_shown or users[0] == 0:
         return {"name": name, "users": None} | dict.fromkeys(keys)
     pages, exposures, clicks, orders, gmv, revenue = sums.tolist()
-    numbers = (
-        pages, _ratio(clicks, exposures), _ratio(orders, clicks), _ratio(gmv / MICROS, pages), revenue / MICROS,
-        _ratio(revenue / MICROS, pages),
-    )  # fmt: skip
-    return {"name": name, "users": users} | dict(zip(keys, numbers, strict=True))
+    ctr, cvr = (
+        _ratio(part, whole) if who >= LEAST_USERS else None
+        for part, whole, who in ((clicks, exposures, users[1]), (orders, clicks, users[2]))
+    )
+    numbers = (pages, ctr, cvr, _ratio(gmv / MICROS, pages), revenue / MICROS, _ratio(revenue / MICROS, pages))
+    return {"name": name, "users": int(users[0])} | dict(zip(keys, numbers, strict=True))
 
 
 def _ratio(part: float, whole: float) -> float | None:

@@ -16,7 +16,7 @@ from scipy.stats import norm, t
 from tribid.evaluation.statistics import Interval
 
 LEAST_USERS = 50
-"""Groups smaller than this are hidden."""
+"""Groups of fewer users than this are hidden, here and wherever else results tell of groups of users."""
 
 _CHUNK = 4_000_000
 
@@ -105,6 +105,23 @@ def lift_by(
             past = {"treated_before": earlier[sides[0]], "control_before": earlier[sides[1]]}
         told[one] = lift(values[sides[0]], values[sides[1]], **past, **settings)
     return told
+
+
+def shown_groups(users: ArrayLike) -> NDArray[np.bool_]:
+    """Which groups [C] of so many users may be told beside the sum of all: those of ``LEAST_USERS`` or more, and empty ones.
+
+    What is hidden can be had together by taking the rest from the sum. So where some are hidden, the smallest of the others
+    that has users is hidden, too, and what can be had rests on 50 users or more.
+
+    >>> shown_groups([70, 0, 12, 300]).tolist()
+    [False, True, False, True]
+    """
+    size = np.asarray(users)
+    shown: NDArray[np.bool_] = (size >= LEAST_USERS) | (size == 0)
+    told = shown & (size > 0)
+    if not shown.all() and told.any():
+        shown[np.argmin(np.where(told, size, size.max() + 1))] = False
+    return shown
 
 
 def _group(name: str, after: ArrayLike, before: ArrayLike | None) -> NDArray[np.float64]:

@@ -338,15 +338,19 @@ def _flows(results: Mapping[str, Any], looks: Mapping[str, Look]) -> tuple[Figur
     words = []
     for row, own in enumerate(rows):
         for column, share in enumerate(own["to"] or []):
+            if share is None:
+                axes.text(column, row, "hidden", ha="center", va="center", color=_MUTED)
+                continue
             text = "0" if share == 0 else f"{100 * share:.2g}" if share < 0.1 else f"{100 * share:.1f}"
             dark = np.sqrt(share) > 0.6
             axes.text(column, row, text, ha="center", va="center", color="#fdfdfd" if dark else "#1c2432")
         if own["to"] is None:
-            axes.text((len(stages) - 1) / 2, row, "under 50 users", ha="center", va="center", color=_MUTED)
-            words.append(f"{own['stage']}: under 50 users")
+            axes.text((len(stages) - 1) / 2, row, "too few users", ha="center", va="center", color=_MUTED)
+            words.append(f"{own['stage']}: too few users")
+        elif (stayed := own["to"][row]) is None:
+            words.append(f"{own['stage']}: how many stayed is hidden")
         else:
-            moved = 1.0 - own["to"][row]
-            words.append(f"{own['stage']}: {100 * moved:.2g} % moved on")
+            words.append(f"{own['stage']}: {100 * (1.0 - stayed):.2g} % moved on")
     axes.set_xticks(range(len(stages)), stages)
     axes.set_yticks(range(len(stages)), [row["stage"] for row in rows])
     axes.set_xlabel("stage at the day's end, % of the row")

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import t as student
 
 Floats = NDArray[np.float64]
 
@@ -62,6 +63,34 @@ def iqm(x: ArrayLike, axis: int | None = None) -> Any:
     ordered = np.moveaxis(np.partition(values, (cut, count - cut - 1), axis=axis), axis, -1)
     mean = ordered[..., cut : count - cut].mean(axis=-1)
     return float(mean) if mean.ndim == 0 else mean
+
+
+def t_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
+    """Return the mean of n independent values [n] with Student's interval; of paired runs give the differences.
+
+    For means over some five to thirty seeds, worlds or days. It keeps its word for so few where they are near normal; a
+    percentile bootstrap is too narrow then (of 8 values its 95 % interval holds the mean less than 90 times in 100).
+    Fewer than 2 values bear no interval: ValueError.
+
+    >>> print(t_interval([1.0, 2.0, 3.0]))
+    2 [-0.4841, 4.484]
+    """
+    table = _scores(values, "values")
+    _check_confidence(confidence)
+    if table.shape[1] != 1:
+        raise ValueError(f"values has the shape {np.shape(values)}, allowed is [n]")
+    n, mean = len(table), float(table.mean())
+    half = float(student.ppf(0.5 + confidence / 2.0, n - 1) * table.std(ddof=1) / math.sqrt(n))
+    return Interval(mean, mean - half, mean + half)
+
+
+def claim_verdict(measured: Interval, least: float = 0.0) -> str:
+    """Return what an interval says of the claim that a number is above `least`: shown, denied, or not told apart.
+
+    >>> claim_verdict(Interval(2, 1, 3)), claim_verdict(Interval(2, -1, 5)), claim_verdict(Interval(2, 1, 3), 97)
+    ('shown', 'not told apart', 'denied')
+    """
+    return "shown" if measured.low > least else "denied" if measured.high < least else "not told apart"
 
 
 def stratified_bootstrap(
@@ -238,6 +267,10 @@ def _scores(values: ArrayLike, name: str) -> Floats:
 def _check_resampling(n: int, confidence: float) -> None:
     if n < 1:
         raise ValueError(f"n is {n}, allowed is at least 1 resample")
+    _check_confidence(confidence)
+
+
+def _check_confidence(confidence: float) -> None:
     if not 0.0 < confidence < 1.0:
         raise ValueError(f"confidence is {confidence}, allowed is above 0 and below 1, such as 0.95")
 

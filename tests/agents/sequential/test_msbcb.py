@@ -1,6 +1,6 @@
 """Learning is tried in a world so small, with orders so likely, that a few seconds of lessons come near the optimum."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -12,13 +12,14 @@ from tribid.agents.sequential.baselines import ContextualBandit, manual, myopic_
 from tribid.agents.sequential.choices import efficient
 from tribid.agents.sequential.deep_q import DeepQ, DeepQRule
 from tribid.agents.sequential.greedy_dqn import GreedyDqn, _fill
+from tribid.agents.sequential.knapsack import CprController
 from tribid.agents.sequential.lessons import LessonPlan, Lessons
 from tribid.agents.sequential.msbcb import Msbcb
 from tribid.agents.sequential.optimum import enumerated
-from tribid.agents.sequential.tabular_q import TabularQ
-from tribid.envs.sequential.campaign import Strategy, run_campaign
+from tribid.agents.sequential.tabular_q import LowerLevel, TabularQ
+from tribid.envs.sequential.campaign import Arrivals, Moment, Strategy, run_campaign
 from tribid.envs.sequential.consumers import ConsumerRule, ConsumerWorld, make_world
-from tribid.envs.sequential.moves import best_table, true_moves, worth
+from tribid.envs.sequential.moves import Table, best_table, true_moves, worth
 from tribid.envs.sequential.play import OPEN_BUDGET, draw_consumers, play
 
 LESSONS = LessonPlan(consumers=8000, days=40)
@@ -56,6 +57,12 @@ def brought(world: ConsumerWorld, strategy: Strategy) -> float:
         assert result.spent_micros <= 2000 * BUDGET * 1e6
         total += result.value_micros
     return total / 1e10
+
+
+def learnt_table(strategy: Msbcb, price: float) -> Table:
+    """What its lower level learnt to show for a price."""
+    assert strategy.lower_ is not None
+    return strategy.lower_.table(price)
 
 
 def test_msbcb_comes_within_five_percent_of_the_bound(world: ConsumerWorld, bound: float) -> None:
@@ -104,7 +111,7 @@ def test_pooling_changes_only_how_much_is_seen_of_a_step(world: ConsumerWorld) -
 def test_a_table_left_to_one_content_never_shows_another(world: ConsumerWorld) -> None:
     only_trial = np.array([True, False, False, True])
     learnt = Msbcb(TabularQ(world, only_trial), BUDGET).fit(world, LESSONS, 1, allowed=only_trial)
-    assert set(np.unique(learnt.lower.table(learnt.threshold_))) <= {0, 3}
+    assert set(np.unique(learnt_table(learnt, learnt.threshold_))) <= {0, 3}
     lower = DeepQ(world, 0, DeepQRule(updates=1), only_trial)
     assert set(np.unique(lower.table(0.0))) <= {0, 3}
 
@@ -149,7 +156,43 @@ def test_the_same_seed_learns_the_same(world: ConsumerWorld) -> None:
     few = LessonPlan(consumers=400, days=4)
     a, b = (Msbcb(DeepQ(world, 3, DeepQRule(updates=5)), BUDGET).fit(world, few, 2) for _ in range(2))
     assert a.threshold_ == b.threshold_ and a.history_ == b.history_
-    np.testing.assert_array_equal(a.lower.table(1.0), b.lower.table(1.0))
+    np.testing.assert_array_equal(learnt_table(a, 1.0), learnt_table(b, 1.0))
+
+
+@pytest.mark.parametrize("given", [None, CprController(3.0, a1=0.2)])
+@pytest.mark.parametrize("lower", [TabularQ, lambda world: DeepQ(world, 3, DeepQRule(updates=5))])
+def test_a_second_training_knows_nothing_of_the_first(
+    world: ConsumerWorld, lower: Callable[[ConsumerWorld], LowerLevel], given: CprController | None
+) -> None:
+    few = LessonPlan(consumers=400, days=8)
+    once = Msbcb(lower(world), BUDGET, given).fit(world, few, 2)
+    again = Msbcb(lower(world), BUDGET, given).fit(world, few, 9).fit(world, few, 2)
+    assert len(again.history_.threshold) == 8
+    assert (again.history_, again.threshold_) == (once.history_, once.threshold_)
+    np.testing.assert_array_equal(learnt_table(again, 1.0), learnt_table(once, 1.0))
+
+
+def test_a_frozen_threshold_stays_through_a_campaign_and_another_moves(world: ConsumerWorld) -> None:
+    taught = {frozen: Msbcb(TabularQ(world), BUDGET, frozen=frozen).fit(world, LESSONS, 1) for frozen in (True, False)}
+    arrivals = Arrivals(np.arange(2), np.zeros(2, np.int64))
+    dear = Moment(0.5, 2000, 40, 600_000_000, 300_000_000, 120_000_000)  # a period that cost ten times its share
+    tables = {}
+    for frozen, strategy in taught.items():
+        strategy.begin()
+        for _ in range(5):
+            tables[frozen] = strategy.plan(dear, arrivals).tables[0]
+    assert taught[True].threshold_ == taught[False].threshold_
+    np.testing.assert_array_equal(tables[True], learnt_table(taught[True], taught[True].threshold_))
+    shown = {frozen: float(worth(true_moves(world), table).cost @ world.share) for frozen, table in tables.items()}
+    assert shown[False] < 0.5 * shown[True]
+
+
+def test_a_campaign_after_another_training_begins_at_its_threshold(world: ConsumerWorld) -> None:
+    strategy = Msbcb(TabularQ(world), BUDGET).fit(world, LESSONS, 1)
+    strategy.begin()
+    strategy.fit(world, LESSONS, 2)
+    with pytest.raises(ValueError, match="plan before begin"):
+        strategy.plan(Moment(1.0, 2000, 40, 600_000_000, 600_000_000, 0), Arrivals(np.arange(2), np.zeros(2, np.int64)))
 
 
 def test_the_myopic_policy_costs_the_budget_at_most_in_expectation(world: ConsumerWorld) -> None:

@@ -6,6 +6,7 @@ import typer
 from typer.testing import CliRunner
 
 from tribid.cli.actions import fit_actions as command
+from tribid.cli.terminal import console
 from tribid.envs.actions import actions_json
 from tribid.models.actions.fit import CATALOGUE_FILE, PLOT_FILE, REPORT_FILE, ActionFit, fit_actions
 from tribid.models.actions.log import Happened, Listed, write_log
@@ -42,8 +43,9 @@ def test_a_log_becomes_a_folder_that_can_be_served(log: Path, tmp_path: Path, wo
 
 
 def test_an_action_with_too_few_events_is_told_and_gets_no_model(
-    log: Path, tmp_path: Path, world: ActionWorld, records: list[Listed | Happened]
+    log: Path, tmp_path: Path, world: ActionWorld, records: list[Listed | Happened], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(console, "_width", 200)
     rare = world.rules.names[1]
     takings = [one for one in records if isinstance(one, Happened) and one.kind == "taken" and one.action == rare]
     gone = {one.id for one in takings[30:]}
@@ -55,7 +57,8 @@ def test_an_action_with_too_few_events_is_told_and_gets_no_model(
     assert NextBestAction.load(tmp_path / "run").known_.tolist() == [True, False, *[True] * (len(world.rules) - 2)]
 
 
-def test_the_command_simulates_a_log_and_learns_from_it(tmp_path: Path) -> None:
+def test_the_command_simulates_a_log_and_learns_from_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "_width", 200)
     words = [str(tmp_path / "log"), "--out", str(tmp_path / "run"), "--simulate", "3000", "--set", "epochs=3"]
     status, output = invoke(*words)
     assert status == 0 and "join the club" in output and "on users kept to measure: examples" in output

@@ -1,5 +1,6 @@
 """Weights learnt from clicks: known ones are found again, attention is corrected for, held-out queries are ranked better."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import approx_fprime
 
+from tribid.envs.search.clicks import looked_at
 from tribid.envs.search.config import Search
 from tribid.envs.search.scene import SearchScene, with_weights
 from tribid.models import store
@@ -84,6 +86,40 @@ def judged():
             "orders": ndcg(rates.appeal * rates.order, possible.appeal * possible.order)[held],
         }
     return found
+
+
+@pytest.fixture(scope="module")
+def scene():
+    return SearchScene.of(Search(queries=4, candidates=40), 3, count=400)
+
+
+class TestShuffledPages:
+    @staticmethod
+    def places(scene, searches):
+        """Where each of a page's ten best items stands when it is shuffled, by their factors."""
+        plain, mixed = (collect(scene, searches, shuffled=shuffled).features for shuffled in (False, True))
+        return (mixed[:, :, None] == plain[:, None]).all(axis=-1).argmax(axis=-1)
+
+    def test_days_of_one_seed_are_shuffled_apart(self, scene):
+        first = scene.searches(5, 1, 300)
+        second = dataclasses.replace(first, day=2)
+        assert not (self.places(scene, first) == self.places(scene, second)).all(axis=1).any()
+
+    def test_a_day_is_shuffled_alike_whatever_part_of_it_is_asked_for(self, scene):
+        day = scene.searches(5, 1, 300)
+        some = np.arange(100, 200)
+        assert (self.places(scene, day)[some] == self.places(scene, day.part(some))).all()
+
+    def test_every_item_stands_everywhere_as_often(self, scene):
+        places = self.places(scene, scene.searches(5, 1, 4000))
+        share = [(places == place).mean(axis=0) for place in range(10)]
+        assert np.array(share) == pytest.approx(np.full((10, 10), 0.1), abs=0.025)
+
+    def test_where_an_item_is_put_says_nothing_of_its_click(self, scene):
+        """The shuffle's draws are not the looks' or the clicks', so that clicks fall with the places as looks do."""
+        log = collect(scene, scene.searches(9, 1, 20_000), shuffled=True)
+        rate = log.clicked.mean(axis=0)
+        assert rate / rate[0] == pytest.approx(looked_at(10, scene.search.shoppers.attention), rel=0.15)
 
 
 class TestHeldOutQueries:

@@ -1,7 +1,7 @@
 """A Redis server of the tests' own, where the machine has the program."""
 
-import os
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
@@ -22,6 +22,11 @@ class RedisServer(NamedTuple):
         return uuid.uuid4().hex
 
 
+def _listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
+
+
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[RedisServer]:
     """A running server that only a socket in a folder of its own reaches; one per session."""
@@ -30,18 +35,18 @@ def redis_server() -> Iterator[RedisServer]:
         pytest.skip("needs redis-server, which is not on this machine")
     pytest.importorskip("redis")
     folder = Path(tempfile.mkdtemp(prefix="tribid-redis-"))  # a socket's path must be short
-    socket = folder / "s"
+    path = folder / "s"
     process = subprocess.Popen(
-        [program, "--port", "0", "--unixsocket", str(socket), "--dir", str(folder), "--appendonly", "yes",
+        [program, "--port", "0", "--unixsocket", str(path), "--dir", str(folder), "--appendonly", "yes",
          "--appendfsync", "always", "--rdbcompression", "no", "--save", "3600 1", "--daemonize", "no", "--logfile", "log"],
     )  # fmt: skip
     try:
         deadline = time.monotonic() + 60
-        while not os.path.exists(socket):
+        while not _listens(path):
             assert process.poll() is None, (folder / "log").read_text()
             assert time.monotonic() < deadline, "redis-server did not start"
             time.sleep(0.02)
-        yield RedisServer(f"unix://{socket}", folder)
+        yield RedisServer(f"unix://{path}", folder)
     finally:
         process.kill()
         process.wait()

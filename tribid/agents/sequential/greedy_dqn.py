@@ -6,6 +6,7 @@ not the one that spends a unit of budget best.
 """
 
 from collections.abc import Callable
+from copy import deepcopy
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,16 +39,16 @@ class GreedyDqn:
         self, world: ConsumerWorld, plan: LessonPlan, seed: int, *, progress: Callable[[int], None] | None = None
     ) -> "GreedyDqn":
         """Learn from the days of ``plan``; value and cost are the means of consumers of the last quarter."""
-        lessons = Lessons(world, plan, seed)
+        lessons, lower = Lessons(world, plan, seed), deepcopy(self.lower)  # each fit is a training of its own
         table: Table = np.zeros(world.shape, np.int8)
         sums = np.zeros((3, len(world.share), OPEN_STAGES))
         for day in range(plan.days):
             seen = lessons.day(day, table)
             if day >= 0.75 * plan.days:
                 sums += _worth_of(seen.steady, world)
-            self.lower.learn(seen.tried, 0.0)
-            self.lower.learn(seen.steady, 0.0)
-            table = self.lower.table(0.0)
+            lower.learn(seen.tried, 0.0)
+            lower.learn(seen.steady, 0.0)
+            table = lower.table(0.0)
             if progress:
                 progress(day + 1)
         self.table_ = table

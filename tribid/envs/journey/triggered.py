@@ -2,7 +2,9 @@
 
 The scenario's triggers (``tribid.envs.triggers``) are played of those kinds whose causes a memory holds; prices and stock do
 not move in a journey, so price drops and returns to stock never happen there. Nothing needs to be remembered of what was
-sent: a cause is due in one tick, which follows from when it came about, and is looked at in that tick alone.
+sent: a cause is due in one tick, which follows from when it came about, and is looked at in that tick alone. What users do
+by themselves, outside the auction's pages, a journey learns on the next morning: what was due before then is not written
+about.
 """
 
 from typing import NamedTuple

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t
 
 from tribid.agents.rivals import rivals_in_turn
 from tribid.envs.scenario import MICROS, Scenario
@@ -18,7 +17,7 @@ from tribid.envs.world import build_world
 from tribid.evaluation.contest import HELD_OUT
 from tribid.evaluation.day import DayRecord, play_day
 from tribid.evaluation.platform.parts import OWN, LearntParts, load_parts
-from tribid.evaluation.statistics import Interval
+from tribid.evaluation.statistics import Interval, t_interval
 from tribid.evaluation.welfare import welfare
 
 
@@ -67,20 +66,14 @@ class Days:
 
     def level(self, side: int) -> Interval:
         """The mean over days with its interval."""
-        return mean_interval(self.table[:, side])
+        return t_interval(self.table[:, side])
 
     def against(self, base: "Days", side: int) -> Interval:
         """Mean difference to ``base`` in percent of the base's mean, on the same days."""
-        difference = mean_interval(self.table[:, side] - base.table[:, side])
+        difference = t_interval(self.table[:, side] - base.table[:, side])
         per = 100.0 / base.table[:, side].mean()
         low, high = sorted((difference.low * per, difference.high * per))
         return Interval(difference.point * per, low, high)
-
-
-def mean_interval(values: NDArray[np.float64]) -> Interval:
-    """The mean of D days with Student's 95 % interval, which keeps its word for few days, as a bootstrap does not."""
-    half = t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
-    return Interval(float(values.mean()), float(values.mean() - half), float(values.mean() + half))
 
 
 def play_variants(

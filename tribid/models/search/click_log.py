@@ -11,7 +11,8 @@ from tribid.envs.search.truth import Searches, feedback
 
 Floats = NDArray[np.float64]
 
-_SHUFFLE_DAY = 2**31 - 4
+_SHUFFLED = 2**30
+"""Where the "ads" of the shuffling begin, beyond all items: its draws are those of the day, but no feedback's."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,8 @@ def collect(
     """
     shown = scene.organic(searches, weights).items
     if shuffled:
-        draw = uniforms(
-            searches.seed, Stream.SEARCH, _SHUFFLE_DAY, request=searches.request[:, None], ad=np.maximum(shown, 0)
-        )
+        item = _SHUFFLED + np.maximum(shown, 0)
+        draw = uniforms(searches.seed, Stream.SEARCH, searches.day, request=searches.request[:, None], ad=item)
         shown = np.take_along_axis(shown, np.lexsort((draw[..., 0], shown < 0), axis=1), axis=1)
     done = feedback(scene.world, searches, shown, scene.rates(searches, shown))
     return ClickLog(scene.features(searches, shown), done.clicked, done.ordered, shown >= 0)
