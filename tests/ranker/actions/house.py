@@ -47,7 +47,7 @@ def named(*names: str, **given: Any) -> tuple[Action, ...]:
 
 
 class Shelf:
-    """Profiles in a dict; ``joined`` is all that it understands."""
+    """Profiles in a dict; ``joined`` is all that it understands, and it counts each id once."""
 
     def __init__(self, *profiles: Profile) -> None:
         self.all = {profile.user: profile for profile in profiles}
@@ -57,8 +57,12 @@ class Shelf:
         return self.all.get(user)
 
     async def take(self, events: Sequence[ConsumerEvent]) -> list[ConsumerReceipt]:
-        self.seen += events
+        receipts = []
         for event in events:
             assert event.kind == "joined" and event.action is not None and event.time_ms is not None
-            self.all.setdefault(event.user, Profile(user=event.user)).actions[event.action] = event.time_ms
-        return [ConsumerReceipt(id=event.id, status="accepted") for event in events]
+            known = any((one.user, one.id) == (event.user, event.id) for one in self.seen)
+            if not known:
+                self.seen.append(event)
+                self.all.setdefault(event.user, Profile(user=event.user)).actions[event.action] = event.time_ms
+            receipts.append(ConsumerReceipt(id=event.id, status="duplicate" if known else "accepted"))
+        return receipts

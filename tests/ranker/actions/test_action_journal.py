@@ -1,3 +1,4 @@
+import asyncio
 import os
 import subprocess
 import sys
@@ -6,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.ranker.actions.house import NOW_MS, SALT, Shelf, named, run
+from tribid.models.actions import log
 from tribid.models.actions.log import Happened, read_log
 from tribid.ranker.actions import journal as module
 from tribid.ranker.actions.journal import ActionJournal
@@ -47,8 +49,8 @@ def test_a_failed_write_spoils_no_other_record(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(module.os, "write", real)
     writer.append([record("two")])
     writer.close()
-    log = read_log(tmp_path)
-    assert [event.id for event in log.events] == ["one", "two"] and log.torn == 1 and writer.lost == 1
+    read = read_log(tmp_path)
+    assert [event.id for event in read.events] == ["one", "two"] and read.torn == 1 and writer.lost == 1
 
 
 def test_a_full_file_is_followed_by_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,20 +74,22 @@ def test_a_user_can_be_forgotten(tmp_path: Path) -> None:
 
 
 def test_hashes_depend_on_the_salt_and_a_short_one_is_refused(tmp_path: Path) -> None:
-    one, other = (ActionJournal(tmp_path, NAMES, salt) for salt in (SALT, SALT[::-1]))
-    assert one.hashed("ann") == ActionJournal(tmp_path, NAMES, SALT).hashed("ann") != other.hashed("ann")
+    one, again, other = (
+        ActionJournal(tmp_path / name, NAMES, salt) for name, salt in (("a", SALT), ("b", SALT), ("c", SALT[::-1]))
+    )
+    assert one.hashed("ann") == again.hashed("ann") != other.hashed("ann")
     with pytest.raises(ValueError, match="salt has 3 bytes; allowed are 16 to 64") as error:
         ActionJournal(tmp_path, NAMES, b"abc")
     assert "abc" not in str(error.value)
 
 
-def test_an_event_that_cannot_be_written_is_not_counted_and_may_come_again(
+def test_an_event_that_cannot_be_written_is_not_answered_for_and_may_come_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shelf = Shelf()
-    writer = ActionJournal(tmp_path, ActionRanker(named("a")).reader.names, SALT)
-    ranker = ActionRanker(named("a"), profiles=shelf, journal=writer, clock_ms=lambda: NOW_MS)
-    event = ActionEvent(id="e", user="u", kind="taken", action="a")
+    writer = ActionJournal(tmp_path, ActionRanker(named("a", "b")).reader.names, SALT)
+    ranker = ActionRanker(named("a", "b"), profiles=shelf, journal=writer, clock_ms=lambda: NOW_MS)
+    events = [ActionEvent(id=kind, user="u", kind=kind, action="a") for kind in ("viewed", "taken")]
 
     def fails(handle: int, content: bytes) -> int:
         raise OSError(28, "no space")
@@ -93,8 +97,117 @@ def test_an_event_that_cannot_be_written_is_not_counted_and_may_come_again(
     with monkeypatch.context() as patch:
         patch.setattr(module.os, "write", fails)
         with pytest.raises(OSError, match="no space"):
-            run(ranker.events([event]))
+            run(ranker.events(events))
         answer = run(ranker.answer(ActionRequest(user="u")))  # proposals go on all the same
-    assert [one.action for one in answer.actions] == ["a"] and shelf.seen == [] and writer.lost == 2
-    assert run(ranker.events([event]))[0].status == "accepted" and len(shelf.seen) == 1
+    assert [one.action for one in answer.actions] == ["b"] and writer.lost == 3
+    for told in (
+        ["accepted", "duplicate"],
+        ["duplicate", "duplicate"],
+    ):  # the taking is in the profile since the first try
+        assert [one.status for one in run(ranker.events(events))] == told
     writer.close()
+    assert len(shelf.seen) == 1
+    assert [(event.id, event.features is None) for event in read_log(tmp_path).events] == [
+        ("viewed", False), ("taken", True),
+    ]  # fmt: skip
+
+
+def test_one_journal_at_a_time_has_a_folder_open_and_a_killed_one_leaves_it_free(tmp_path: Path) -> None:
+    child = (
+        "import os, sys\n"
+        "from tribid.ranker.actions.journal import ActionJournal\n"
+        "writer = ActionJournal(sys.argv[1], ('member',), b'0123456789abcdef')\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", child, str(tmp_path)], check=False).returncode == -9
+    for _ in range(2):
+        writer = ActionJournal(tmp_path, NAMES, SALT)
+        with pytest.raises(ValueError, match="is open in another process"):
+            ActionJournal(tmp_path, NAMES, SALT)
+        writer.close()
+        writer.close()
+    for refused in (lambda: writer.append([record("e")]), lambda: writer.forget("ann")):
+        with pytest.raises(OSError, match="closed"):
+            refused()
+
+
+def test_a_folder_that_cannot_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ValueError, match="file: File exists"):
+        ActionJournal(tmp_path / "file", NAMES, SALT)
+
+
+def test_lines_that_cannot_be_read_go_with_the_forgotten_user(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log, "MAX_LINE_BYTES", 500)
+    writer = ActionJournal(tmp_path, NAMES, SALT)
+    ann, bob = writer.hashed("ann"), writer.hashed("bob")
+    writer.append([record("one", bob), record("two", ann)])
+    cut = log.line_of(record("cut", ann)).partition(ann[10:].encode())[0]
+    with open(next(tmp_path.glob("actions-*")), "ab") as file:
+        file.write(b"garbage\n" + b'{"type":"happened","user":' + b'"x' * 400 + b"\n" + b'{"user":7}\n')
+        file.write(log.line_of(record("three", bob)) + cut)
+    with caplog.at_level("WARNING", "tribid.ranker.actions"):
+        assert writer.forget("ann") == 1
+    assert "could not be read" in caplog.text and str(tmp_path) not in caplog.text
+    writer.append([record("four", bob)])
+    writer.close()
+    read = read_log(tmp_path)
+    assert [event.id for event in read.events] == ["one", "three", "four"] and read.torn == 0
+    assert ann[:8].encode() not in b"".join(path.read_bytes() for path in tmp_path.glob("actions-*"))
+
+
+def test_a_forgetting_that_fails_leaves_the_log_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = ActionJournal(tmp_path, NAMES, SALT)
+    writer.append([record("one", writer.hashed("ann")), record("two", writer.hashed("bob"))])
+
+    def full(*args: object) -> None:
+        raise OSError(28, "no space")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tribid.files.os.replace", full)
+        with pytest.raises(OSError, match="no space"):
+            writer.forget("ann")
+    writer.append([record("three", writer.hashed("bob"))])
+    assert len(read_log(tmp_path).events) == 3 and writer.forget("ann") == 1
+    writer.close()
+    assert [event.id for event in read_log(tmp_path).events] == ["two", "three"]
+
+
+def test_nothing_is_lost_that_is_written_while_a_user_is_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_FILE_BYTES", 2_000)
+    writer = ActionJournal(tmp_path, NAMES, SALT)
+    ann, bob = writer.hashed("ann"), writer.hashed("bob")
+
+    async def work() -> None:
+        for turn in range(20):
+            await writer.keep([record(f"a{turn}", ann)])
+            forgetting = asyncio.create_task(asyncio.to_thread(writer.forget, "ann"))
+            for number in range(10):
+                await writer.keep([record(f"b{turn}.{number}", bob)])
+            assert await forgetting == 1
+
+    run(work())
+    writer.close()
+    assert [event.id for event in read_log(tmp_path).events] == [
+        f"b{turn}.{n}" for turn in range(20) for n in range(10)
+    ]
+
+
+def test_what_is_kept_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = ActionJournal(tmp_path, NAMES, SALT)
+    flushed: list[int] = []
+    real = os.fsync
+    monkeypatch.setattr(module.os, "fsync", lambda file: (flushed.append(os.fstat(file).st_size), real(file)))
+    run(writer.keep([record("one")]))
+    assert flushed == [next(tmp_path.glob("actions-*")).stat().st_size]
+
+    def broken(file: int) -> None:
+        raise OSError(5, "broken")
+
+    monkeypatch.setattr(module.os, "fsync", broken)
+    with pytest.raises(OSError, match="broken"):
+        run(writer.keep([record("two")]))

@@ -2,11 +2,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from tests.ranker.open_time.house import START_MS, a_slot
+from tribid.ranker.open_time import choices as module
 from tribid.ranker.open_time.choices import Choices
 
 _SHOP, _OTHER_SHOP = b"s" * 16, b"o" * 16
@@ -150,3 +152,152 @@ def test_nobody_is_named_in_the_journal_and_a_user_is_forgotten_on_disk_too(tmp_
     other.show(a_slot(0, user="somebody-else", message="spring-mail"), 0, START_MS)
     assert journal.read_bytes()[-34:-4] != (tmp_path / "other").read_bytes()[-34:-4]  # salted
     other.close()
+
+
+def test_the_journals_folder_is_made_and_one_that_cannot_be_is_named(tmp_path: Path) -> None:
+    choices = Choices(journal=tmp_path / "a" / "b" / "choices")
+    choices.show(a_slot(0), 7, START_MS)
+    choices.close()
+    assert (tmp_path / "a" / "b" / "choices").stat().st_size > 34
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"choices cannot be kept in .*file/choices: "):
+        Choices(journal=tmp_path / "file" / "choices")
+
+
+def test_a_user_is_found_wherever_in_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PIECE", 3)
+    users = ["ann", "bob", "bob", "ann", "ann", "bob", "ann", "bob"]
+    for count in range(len(users) + 1):
+        choices = Choices(journal=tmp_path / f"choices{count}")
+        for number, user in enumerate(users[:count]):
+            choices.show(a_slot(number, user=user), number, START_MS)
+        assert choices.forget("ann") == users[:count].count("ann")
+        choices.close()
+        again = Choices(journal=tmp_path / f"choices{count}")
+        slots = [again.of(a_slot(number, user=user)) for number, user in enumerate(users[:count])]
+        assert [slot and slot.item for slot in slots] == [
+            None if user == "ann" else number for number, user in enumerate(users[:count])
+        ]
+        again.close()
+
+
+def full(*args: object) -> None:
+    raise OSError(28, "no space")
+
+
+def test_a_full_disk_keeps_no_later_choice_from_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    choices = Choices(journal=tmp_path / "choices", most=3)
+    for user in ("ann", "bob"):
+        choices.show(a_slot(0, user=user), 7, START_MS)
+    with monkeypatch.context() as patch:
+        patch.setattr("tribid.files.os.replace", full)
+        with pytest.raises(OSError, match="no space"):
+            choices.forget("ann")
+        for number in range(60):  # more than the journal's bound: writing it anew fails, too
+            choices.show(a_slot(0, user="bob"), number, START_MS)
+    choices.show(a_slot(1, user="bob"), 99, START_MS)
+    assert choices.of(a_slot(0, user="ann")) is None
+    before = (tmp_path / "choices").read_bytes()
+    assert choices.forget("ann") == 0 and len(before) - (tmp_path / "choices").stat().st_size == 34
+    choices.close()
+    again = Choices(journal=tmp_path / "choices")
+    assert (again.of(a_slot(0, user="bob")).item, again.of(a_slot(1, user="bob")).item) == (59, 99)
+    again.close()
+
+
+def test_a_journal_is_written_anew_again_when_the_disk_is_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    choices = Choices(journal=tmp_path / "choices", most=2)
+    with monkeypatch.context() as patch:
+        patch.setattr("tribid.files.os.replace", full)
+        for number in range(100):
+            choices.show(a_slot(0), number, START_MS)
+    for number in range(100):
+        choices.show(a_slot(0), number, START_MS)
+    assert (tmp_path / "choices").stat().st_size < 2_000
+    choices.close()
+
+
+def test_choices_that_no_mail_holds_any_more_are_forgotten_in_the_journal_too(tmp_path: Path) -> None:
+    choices = Choices(journal=tmp_path / "choices", most=1)
+    assert choices.forget("ann") == 0
+    size = (tmp_path / "choices").stat().st_size
+    choices.show(a_slot(0, user="ann"), 7, START_MS)
+    choices.show(a_slot(0, user="bob"), 7, START_MS)
+    assert choices.forget("ann") == 0
+    assert (tmp_path / "choices").stat().st_size == size + 34
+    choices.close()
+    with pytest.raises(OSError, match="closed"):
+        choices.forget("bob")
+
+
+def test_nothing_is_lost_that_is_chosen_while_a_user_is_forgotten(tmp_path: Path) -> None:
+    choices = Choices(journal=tmp_path / "choices")
+    choices.show(a_slot(0, user="ann"), 1, START_MS)
+    stop = threading.Event()
+    forgotten = []
+
+    def forget() -> None:
+        while not stop.is_set():
+            choices.show(a_slot(0, user="ann"), 1, START_MS)
+            forgotten.append(choices.forget("ann"))
+
+    forgetting = threading.Thread(target=forget)
+    forgetting.start()
+    for number in range(3_000):
+        choices.show(a_slot(number % 3, message=f"m{number // 3}"), number, START_MS)
+    stop.set()
+    forgetting.join()
+    choices.close()
+    again = Choices(journal=tmp_path / "choices")
+    assert set(forgotten) == {1} and again.of(a_slot(0, user="ann")) is None
+    slots = [a_slot(number % 3, message=f"m{number // 3}") for number in range(3_000)]
+    for one in (choices, again):
+        assert [one.of(slot).item for slot in slots] == list(range(3_000))
+    again.close()
+
+
+def test_a_process_killed_while_it_forgets_leaves_all_that_was_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choices = Choices(journal=tmp_path / "choices")
+    for user in ("ann", "bob"):
+        choices.show(a_slot(0, user=user), 7, START_MS)
+    real, seen = os.replace, []
+
+    def replace(one: Path, other: Path) -> None:
+        choices.show(a_slot(1, user="bob"), 8, START_MS)
+        seen.append(Path(other).read_bytes())  # what a kill just before leaves, and just after
+        real(one, other)
+        seen.append(Path(other).read_bytes())
+
+    monkeypatch.setattr("tribid.files.os.replace", replace)
+    assert choices.forget("ann") == 1
+    choices.close()
+    monkeypatch.undo()
+    for place, content in enumerate(seen):
+        (tmp_path / f"left{place}").write_bytes(content)
+        left = Choices(journal=tmp_path / f"left{place}")
+        assert [left.of(a_slot(number, user="bob")).item for number in (0, 1)] == [7, 8]
+        assert (left.of(a_slot(0, user="ann")) is None) == (place == 1)
+        left.close()
+
+
+def test_what_is_chosen_while_the_journal_is_looked_through_is_in_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choices = Choices(journal=tmp_path / "choices")
+    choices.show(a_slot(0, user="ann"), 7, START_MS)
+    real = module._without
+
+    def without(content: bytes, digest: bytes) -> bytes:
+        for user in ("ann", "bob"):  # both are from after the forgetting began
+            choices.show(a_slot(1, user=user), 8, START_MS)
+        return real(content, digest)
+
+    monkeypatch.setattr(module, "_without", without)
+    assert choices.forget("ann") == 1
+    choices.close()
+    again = Choices(journal=tmp_path / "choices")
+    assert again.of(a_slot(0, user="ann")) is None
+    assert [again.of(a_slot(1, user=user)).item for user in ("ann", "bob")] == [8, 8]
+    again.close()

@@ -73,7 +73,14 @@ class ActionLog(NamedTuple):
     repeated: int
 
 
+class _Whose(Struct):
+    """The part of a record that says whose it is; the features' names are nobody's."""
+
+    user: str = ""
+
+
 _DECODER = msgspec.json.Decoder(Header | Listed | Happened)
+_WHOSE = msgspec.json.Decoder(_Whose)
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -163,9 +170,20 @@ def events_of(log: ActionLog, actions: tuple[str, ...], *, skip_unknown: bool = 
     return LearntFrom(found, unknown, blind)
 
 
-def log_records(path: Path) -> Iterator[Header | Listed | Happened]:
-    """The whole records of one file; ``ValueError`` names the line that is none."""
-    return (record for _, record in _records(path) if record is not None)
+def sorted_lines(path: Path, user: str) -> Iterator[tuple[bytes, Literal["kept", "theirs", "unreadable"]]]:
+    """The lines of one file, each with what it is to a (hashed) user: of somebody else, theirs, or nobody can say whose.
+
+    An unfinished last line is unreadable, and so are the pieces of a line that is too long.
+    """
+    name, whole = user.encode(), True
+    with open(path, "rb") as file:
+        for line in iter(lambda: file.readline(MAX_LINE_BYTES + 1), b""):
+            begins, whole = whole, line.endswith(b"\n")
+            try:
+                known = _WHOSE.decode(line).user if begins and whole else None
+            except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+                known = None
+            yield line, "theirs" if known == user or name in line else "unreadable" if known is None else "kept"
 
 
 def _records(path: Path) -> Iterator[tuple[int, Header | Listed | Happened | None]]:

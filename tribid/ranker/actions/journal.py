@@ -2,38 +2,51 @@
 
 import asyncio
 import hashlib
+import logging
 import os
+import sqlite3
+import threading
 import time
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 from tribid.files import replacing
-from tribid.models.actions.log import FILES, Happened, Header, Listed, line_of, log_records
+from tribid.models.actions.log import FILES, Happened, Header, Listed, line_of, sorted_lines
 
 MIN_SALT, MAX_SALT = 16, 64
 MAX_FILE_BYTES: Final = 64 << 20
 """A file that has grown to this size is closed and another begun."""
+_log = logging.getLogger("tribid.ranker.actions")
 
 
 class ActionJournal:
-    """Writes to files ``actions-*.jsonl`` of one folder; several processes may write to one folder, each to its own files.
+    """Writes to files ``actions-*.jsonl`` of one folder, which is locked until ``close``: one journal may have it open at
 
-    Every record is handed to the operating system when ``append`` returns, so a killed process loses nothing; ``commit``
+    a time (``ValueError``), so that ``forget`` replaces no file that another writes to. Reading needs no lock.
+
+    Every record is handed to the operating system when ``append`` returns, so a killed process loses nothing; ``keep``
     waits for the disk. After a failed write a new file is begun, so that a record that was cut off spoils no other.
     Users are written as keyed hashes; ``salt`` is written nowhere. ``lost`` counts records that could not be written.
-    Use it from one thread.
+    Use it from one thread; ``forget`` may be called from another one meanwhile.
     """
 
     def __init__(self, folder: str | Path, features: tuple[str, ...], salt: bytes) -> None:
         if not isinstance(salt, bytes) or not MIN_SALT <= len(salt) <= MAX_SALT:
             raise ValueError(f"salt has {len(salt)} bytes; allowed are {MIN_SALT} to {MAX_SALT}")
         self.folder, self.lost = Path(folder), 0
-        self.folder.mkdir(parents=True, exist_ok=True)
         self._salt, self._header = salt, line_of(Header(features))
         self._file: int | None = None
         self._size = self._begun = 0
         self._path = self.folder
+        self._write, self._rewriting = threading.Lock(), threading.Lock()
+        self._closed = False
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._folder_lock = _locked(self.folder)
+        except OSError as error:
+            raise ValueError(f"the log of actions cannot be kept in {self.folder}: {error.strerror}") from None
 
     def hashed(self, user: str) -> str:
         """What stands for a user in the log."""
@@ -42,7 +55,60 @@ class ActionJournal:
     def append(self, records: Iterable[Listed | Happened]) -> None:
         """Write these records; ``OSError`` where that fails."""
         lines = [line_of(record) for record in records]
+        with self._write:
+            self._append(lines)
+
+    async def keep(self, records: Iterable[Listed | Happened]) -> None:
+        """Write these records and wait until they are on the disk; ``OSError`` where they cannot be."""
+        lines = [line_of(record) for record in records]
+        with self._write:
+            file = os.dup(self._append(lines))  # another file may be begun meanwhile
         try:
+            await asyncio.to_thread(os.fsync, file)
+        finally:
+            os.close(file)
+
+    def forget(self, user: str) -> int:
+        """Take a user's records of before this call out of the folder's files; how many there were.
+
+        Lines that cannot be read, and so may be theirs, go with them, and a warning says how many. ``OSError`` where a
+        file cannot be written anew: it stays as it was, and asking again goes on.
+        """
+        gone, hashed = 0, self.hashed(user)
+        with self._rewriting:
+            with self._write:
+                if self._closed:
+                    raise OSError("the log of actions is closed")
+                self._end()
+                files = sorted(self.folder.glob(FILES))
+            for path in files:
+                found = Counter(kind for _, kind in sorted_lines(path, hashed))
+                if found["theirs"] or found["unreadable"]:
+                    with replacing(path) as temporary, open(temporary, "wb") as file:
+                        file.writelines(line for line, kind in sorted_lines(path, hashed) if kind == "kept")
+                if found["unreadable"]:
+                    _log.warning("%d lines of %s could not be read and are gone", found["unreadable"], path.name)
+                gone += found["theirs"]
+        return gone
+
+    def close(self) -> None:
+        """Put everything on the disk and let go of the folder."""
+        with self._rewriting, self._write:
+            if self._closed:
+                return
+            try:
+                if self._file is not None:
+                    os.fsync(self._file)
+            finally:
+                self._closed = True
+                self._end()
+                self._folder_lock.close()
+
+    def _append(self, lines: list[bytes]) -> int:
+        """Write lines to the file, a new one where it is full; the file."""
+        try:
+            if self._closed:
+                raise OSError("the log of actions is closed")
             if self._file is None or self._size > MAX_FILE_BYTES:
                 self._begin()
             assert self._file is not None
@@ -54,34 +120,7 @@ class ActionJournal:
             self.lost += len(lines)
             self._end()
             raise
-
-    async def commit(self) -> None:
-        """Wait until what was appended is on the disk; ``OSError`` where it cannot be."""
-        if self._file is not None:
-            copy = os.dup(self._file)  # another file may be begun meanwhile
-            try:
-                await asyncio.to_thread(os.fsync, copy)
-            finally:
-                os.close(copy)
-
-    def forget(self, user: str) -> int:
-        """Take all records of a user out of this folder's files; how many there were. Other writers must be closed."""
-        self._end()
-        gone, hashed = 0, self.hashed(user)
-        for path in sorted(self.folder.glob(FILES)):
-            records = list(log_records(path))
-            kept = [record for record in records if isinstance(record, Header) or record.user != hashed]
-            if len(kept) < len(records):
-                with replacing(path) as temporary:
-                    temporary.write_bytes(b"".join(line_of(record) for record in kept))
-                gone += len(records) - len(kept)
-        return gone
-
-    def close(self) -> None:
-        """Put everything on the disk and let go of the file."""
-        if self._file is not None:
-            os.fsync(self._file)
-        self._end()
+        return self._file
 
     def _begin(self) -> None:
         self._end()
@@ -97,3 +136,16 @@ class ActionJournal:
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+
+def _locked(folder: Path) -> sqlite3.Connection:
+    # An open exclusive transaction on an empty file, as profiles have: the operating system ends it with the process.
+    lock = sqlite3.connect(folder / "lock", isolation_level=None, check_same_thread=False, timeout=0)
+    try:
+        lock.execute("BEGIN EXCLUSIVE")
+    except sqlite3.Error as error:
+        lock.close()
+        raise ValueError(
+            f"{folder} is open in another process, or twice in this one ({error}); give each its own"
+        ) from None
+    return lock

@@ -6,7 +6,7 @@ from msgspec import Meta, Struct
 
 from tribid.envs.actions import MAX_ACTIONS
 from tribid.ranker.messages import MAX_EVENTS, Name
-from tribid.ranker.profile.messages import Profile, TimeMs
+from tribid.ranker.profile.messages import Profile, Status, TimeMs
 
 
 class ActionRequest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -86,10 +86,13 @@ class ActionEvents(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ActionReceipt(Struct, frozen=True, kw_only=True):
-    """What became of an event. ``duplicate``: it was counted before. ``refused``: ``why`` says what is allowed."""
+    """What became of an event. ``duplicate``: it was counted before. ``refused``: ``why`` says what is allowed.
+
+    ``late``: the profiles count a taking no more that is older than their retention, or than the erasure of the user's data.
+    """
 
     id: str
-    status: Literal["accepted", "duplicate", "refused"]
+    status: Status
     why: str = ""
 
 

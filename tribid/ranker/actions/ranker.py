@@ -3,17 +3,16 @@
 import asyncio
 import hashlib
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tribid.envs.actions import Action
 from tribid.models.actions.features import MAX_CATEGORIES, vector_of
-from tribid.models.actions.log import Happened, Listed
+from tribid.models.actions.log import Listed
 from tribid.models.actions.next_best_action import NextBestAction
 from tribid.models.actions.ranking import name_ranks, proposal, ranked
 from tribid.models.actions.rules import REASONS, ActionRules
@@ -28,23 +27,9 @@ from tribid.ranker.actions.messages import (
     LeftOut,
     ProposedAction,
 )
+from tribid.ranker.actions.outcomes import Outcomes, Profiles
 from tribid.ranker.actions.profile_features import CategoryOf, ProfileFeatures
-from tribid.ranker.profile.messages import ConsumerEvent, ConsumerReceipt, Profile
-
-_REMEMBERED: Final = 200_000
-"""Events whose ids are remembered; a repetition that comes later is told when the log is read."""
-
-
-class Profiles(Protocol):
-    """What is needed of a store of profiles (``tribid.ranker.profile.interface``)."""
-
-    async def profile(self, user: str) -> Profile | None:
-        """What is known of a user."""
-        ...
-
-    async def take(self, events: Sequence[ConsumerEvent]) -> list[ConsumerReceipt]:
-        """Count events."""
-        ...
+from tribid.ranker.profile.messages import Profile
 
 
 class _Served(NamedTuple):
@@ -86,7 +71,7 @@ class ActionRanker:
         self._rank = name_ranks(self.rules.names)
         self._folder = None if model is None else Path(model)
         self._served = self._load()
-        self._seen: OrderedDict[tuple[str, str], ActionEvent] = OrderedDict()
+        self._outcomes = Outcomes(self.rules, self.reader, profiles, journal, self._clock_ms)
         self._serial, self._salt = 0, time.time_ns().to_bytes(8, "little")
 
     @property
@@ -137,29 +122,12 @@ class ActionRanker:
         return ActionList(id=name, user=request.user, model=served.label, actions=actions, left_out=left_out)
 
     async def events(self, events: Sequence[ActionEvent]) -> list[ActionReceipt]:
-        """Record what came of proposals: to the journal, and what was taken to the profile. Each id counts once.
+        """Record what came of proposals: what was taken to the profile, and all to the journal. Each id counts once.
 
-        Returns when the journal is on the disk. ``OSError`` where it cannot be: then none of the events is counted.
+        Returns when the journal is on the disk. ``OSError`` and ``ProfilesUnavailableError`` where it cannot be kept: then
+        the same events are to be told again.
         """
-        receipts: list[ActionReceipt] = []
-        fresh: list[ActionEvent] = []
-        for event in events:
-            receipt = self._receipt(event)
-            receipts.append(receipt)
-            if receipt.status == "accepted":
-                fresh.append(event)
-        try:
-            if self._journal is not None and fresh:
-                self._journal.append([await self._happened(self._journal, event) for event in fresh])
-                await self._journal.commit()
-            taken = [self._joined(event) for event in fresh if event.kind == "taken"]
-            if self._profiles is not None and taken:
-                await self._profiles.take(taken)
-        except BaseException:
-            for event in fresh:
-                self._seen.pop((event.user, event.id), None)
-            raise
-        return receipts
+        return await self._outcomes.take(events)
 
     async def reload(self) -> str:
         """Read the model's folder again and use what is there from the next request on; what names its weights.
@@ -243,47 +211,6 @@ class ActionRanker:
             journal.append([record])
         except OSError:
             return  # journal.lost counts it
-
-    def _receipt(self, event: ActionEvent) -> ActionReceipt:
-        if event.action not in self.rules.place:
-            return ActionReceipt(
-                id=event.id, status="refused", why=f"action is {event.action!r:.120}: there is none such"
-            )
-        before = self._seen.get((event.user, event.id))
-        if before is None:
-            self._seen[event.user, event.id] = event
-            if len(self._seen) > _REMEMBERED:
-                self._seen.popitem(last=False)
-            return ActionReceipt(id=event.id, status="accepted")
-        if (before.kind, before.action) == (event.kind, event.action):
-            return ActionReceipt(id=event.id, status="duplicate")
-        return ActionReceipt(id=event.id, status="refused", why="id was used for another event; allowed is a new one")
-
-    async def _happened(self, journal: ActionJournal, event: ActionEvent) -> Happened:
-        """The event for the journal; one without a listing carries what is known of its user now."""
-        when_ms = self._when(event)
-        features: tuple[float, ...] | None = None
-        if event.listing is None:
-            profile = None if self._profiles is None else await self._profiles.profile(event.user)
-            known = Profile(user=event.user) if profile is None else profile
-            features = tuple(self.reader.vector(known, when_ms).tolist())
-        return Happened(
-            id=event.id, user=journal.hashed(event.user), kind=event.kind, action=event.action, time_ms=when_ms,
-            listing=event.listing, features=features,
-        )  # fmt: skip
-
-    def _joined(self, event: ActionEvent) -> ConsumerEvent:
-        return ConsumerEvent(
-            id=f"action:{event.id}"[:200],
-            kind="joined",
-            user=event.user,
-            action=event.action,
-            time_ms=self._when(event),
-        )
-
-    def _when(self, event: ActionEvent) -> int:
-        now = self._clock_ms()
-        return now if event.time_ms is None else min(event.time_ms, now)
 
 
 def _key(user: str, name: str) -> int:

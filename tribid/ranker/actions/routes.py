@@ -62,7 +62,7 @@ def action_routes(ranker: ActionRanker) -> "list[Route]":
             receipts = await ranker.events(batch.events)
         except (OSError, ProfilesUnavailableError):
             raise ServiceError(
-                503, "", "what happened cannot be kept now; none of it is counted", headers={"retry-after": "1"}
+                503, "", "what happened cannot be kept now; tell it again", headers={"retry-after": "1"}
             ) from None
         return told(ActionReceipts(tuple(receipts)))
 

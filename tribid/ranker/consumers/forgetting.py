@@ -1,19 +1,25 @@
 """``ForgettingProfiles``: a store of profiles whose ``erase`` also reaches what other parts remember of a user."""
 
+import asyncio
+import logging
 from collections.abc import Callable, Sequence
 
 from tribid.ranker.profile.interface import ProfileStore
 from tribid.ranker.profile.messages import ConsumerEvent, ConsumerReceipt, Message, Profile, StockMove
+from tribid.ranker.service.errors import ServiceError
 
 Forget = Callable[[str], int]
-"""Forgets a user; how many of its records there were."""
+"""Forgets a user; how many of its records there were. Called in a thread of its own, while others use what it forgets of."""
+
+_log = logging.getLogger("tribid.ranker.consumers")
 
 
 class ForgettingProfiles:
-    """``store`` with ``forget`` called for each erased user, before the store's own erasure."""
+    """``store`` with each ``forget`` called for an erased user, after the store's own erasure, one user at a time."""
 
     def __init__(self, store: ProfileStore, forget: Sequence[Forget]) -> None:
         self._store, self._forget = store, tuple(forget)
+        self._erasing = asyncio.Lock()
 
     async def take(self, events: Sequence[ConsumerEvent]) -> list[ConsumerReceipt]:
         """As the store."""
@@ -28,9 +34,24 @@ class ForgettingProfiles:
         return await self._store.export(user)
 
     async def erase(self, user: str) -> bool:
-        """Forget the user everywhere; whether anybody knew them."""
-        known = sum(forget(user) for forget in self._forget)
-        return await self._store.erase(user) or known > 0
+        """Forget the user everywhere; whether anybody knew them.
+
+        Where a part cannot forget, the others do all the same, and then ``ServiceError`` 503 asks to be asked again.
+        """
+        async with self._erasing:
+            known = await self._store.erase(user)
+            failed = False
+            for forget in self._forget:
+                try:
+                    known |= await asyncio.to_thread(forget, user) > 0
+                except (OSError, ValueError) as error:
+                    failed = True
+                    _log.error("a user is not yet forgotten everywhere: %s", error)
+        if failed:
+            raise ServiceError(
+                503, "", "the user is not yet erased everywhere; ask again", headers={"retry-after": "1"}
+            )
+        return known
 
     async def moved(self, moves: Sequence[StockMove]) -> None:
         """As the store."""

@@ -1,10 +1,12 @@
 """The live stock over HTTP: ``GET /v1/items/{item}`` reads an item, ``POST /v1/items`` changes some."""
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from tribid.ranker.messages import Name
 from tribid.ranker.service.bodies import check_json_type
 from tribid.ranker.service.errors import ServiceError
 from tribid.ranker.stock.item import StockItem
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from starlette.routing import Route
 
 MAX_CHANGES = 1_000
+REMEMBERED = 100_000
+"""Changes in calls with an ``id`` whose answers are remembered, the newest."""
 
 
 class ItemChange(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
@@ -30,9 +34,15 @@ class ItemChange(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, 
 
 
 class ItemChanges(Struct, frozen=True, forbid_unknown_fields=True):
-    """Changes, made in this order."""
+    """Changes, made in this order.
+
+    ``id`` names the call: told again with the same changes, it gets the answer that it got, and nothing is changed twice;
+    with others, 409. That holds for the newest calls, up to 100,000 changes together, until the service stops. Without an
+    ``id``, a ``take`` that is told twice takes twice.
+    """
 
     items: Annotated[tuple[ItemChange, ...], Meta(min_length=1, max_length=MAX_CHANGES)]
+    id: Name | None = None
 
 
 class ItemState(Struct, frozen=True, kw_only=True):
@@ -65,6 +75,31 @@ def changed(stock: LiveStock, changes: ItemChanges) -> ItemStates:
     return ItemStates(tuple(_change(stock, one) for one in changes.items))
 
 
+class ChangesOnce:
+    """Makes changes of a stock, those of a call with an ``id`` once; see ``ItemChanges``."""
+
+    def __init__(self, stock: LiveStock, *, remembered: int = REMEMBERED) -> None:
+        self._stock, self._most, self._held = stock, remembered, 0
+        self._told: OrderedDict[str, tuple[ItemChanges, ItemStates]] = OrderedDict()
+
+    def make(self, changes: ItemChanges) -> ItemStates:
+        """What became of each change; ``ServiceError`` names the field that is not allowed."""
+        if changes.id is None:
+            return changed(self._stock, changes)
+        before = self._told.get(changes.id)
+        if before is not None:
+            if before[0] != changes:
+                raise ServiceError(409, "id", "id was used for other changes; allowed is a new one")
+            return before[1]
+        states = changed(self._stock, changes)
+        self._told[changes.id] = changes, states
+        self._held += len(changes.items)
+        while self._held > self._most and len(self._told) > 1:
+            _, (oldest, _) = self._told.popitem(last=False)
+            self._held -= len(oldest.items)
+        return states
+
+
 def _change(stock: LiveStock, one: ItemChange) -> ItemState:
     fields = _fields(one)
     if fields:
@@ -84,6 +119,8 @@ def stock_routes(stock: LiveStock) -> "list[Route]":
     from starlette.responses import Response
     from starlette.routing import Route
 
+    once = ChangesOnce(stock)
+
     async def read(request: "Request") -> "Response":
         number = request.path_params["item"]
         try:
@@ -94,7 +131,7 @@ def stock_routes(stock: LiveStock) -> "list[Route]":
     async def change(request: "Request") -> "Response":
         check_json_type(request.scope)
         wanted = _CHANGES.decode(await request.body())
-        return Response(_ENCODE(changed(stock, wanted)), media_type="application/json")
+        return Response(_ENCODE(once.make(wanted)), media_type="application/json")
 
     return [
         Route("/v1/items/{item:int}", read, methods=["GET"], include_in_schema=False),

@@ -105,6 +105,8 @@ def _operation(said: Operation) -> dict[str, Any]:
         found["responses"]["503"] = {"description": "Not now; `status` says why.", "content": content}
     for code in sorted(said.errors):
         found["responses"][code] = {"$ref": f"#/components/responses/{code}"}
+    for code, words in said.refusals:
+        found["responses"][code] = {"description": words}
     return found
 
 

@@ -20,6 +20,8 @@ class Operation(NamedTuple):
     gives: tuple[str, ...] = ()
     errors: tuple[str, ...] = PLAIN
     text: str = JSON
+    refusals: tuple[tuple[str, str], ...] = ()
+    """Statuses whose answers have no body to speak of, and what they mean."""
 
 
 OPERATIONS = (
@@ -78,7 +80,8 @@ CONSUMER_OPERATIONS = (
     ),
     Operation(
         "post", "/v1/items", "Change prices, numbers, titles and addresses of items.",
-        "All changes are checked before the first is made.", ("ItemChanges",), ("ItemStates",), BODY,
+        "All changes are checked before the first is made. A call with an id is made once: told again, it gets the answer "
+        "that it got.", ("ItemChanges",), ("ItemStates",), (*BODY, "409"),
     ),
 )  # fmt: skip
 """Where the service keeps profiles."""
@@ -98,14 +101,19 @@ ACTION_OPERATIONS = (
 )  # fmt: skip
 """Where the scenario has actions."""
 
+_SEALED = (
+    ("403", "The token is none of this service's."),
+    ("410", "The token's time is over, or it is used up."),
+    ("429", "Too fast; `Retry-After` says until when."),
+)
 SLOT_OPERATIONS = (
     Operation(
-        "get", "/v1/slot/{token}.png", "A mail's slot, picked and drawn now.", "", (), (),
-        ("400", "403", "405", "410", "429"), "image/png",
+        "get", "/v1/slot/{token}.png", "A mail's slot, picked and drawn now.", "", (), (), ("400", "405", "503"),
+        "image/png", _SEALED,
     ),
     Operation(
-        "get", "/v1/slot/{token}/click", "302 to the item that the slot showed.", "", (), (),
-        ("400", "403", "405", "410", "429"), "",
+        "get", "/v1/slot/{token}/click", "302 to the item that the slot showed.", "", (), (), ("400", "405", "503"), "",
+        _SEALED,
     ),
 )  # fmt: skip
-"""Where mails have slots; asked without a token of the service's, for theirs are sealed. Refusals have no body."""
+"""Where mails have slots; asked without a token of the service's, for theirs are sealed."""
