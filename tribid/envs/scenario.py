@@ -136,8 +136,16 @@ class Reward(Part):
     revenue_floor: Share = 0.5
     penalty_exponent: float = Field(2.0, ge=0, le=10, allow_inf_nan=False)
     attribution: Attribution | None = Field(
-        None, description="of part attributed; left out, linear over feed and search"
+        None, description="of part attributed alone; left out, linear over feed and search"
     )
+
+    @model_validator(mode="after")
+    def _attribution_is_used(self) -> "Reward":
+        if self.attribution is not None and self.part != "attributed":
+            raise ValueError(
+                f"reward.attribution was given with reward.part {self.part!r}; allowed is 'attributed', or no attribution"
+            )
+        return self
 
 
 class Scenario(Part):

@@ -81,10 +81,11 @@ def mark_all(
     out = marks.copy()
     event = np.broadcast_to(np.asarray(event), user.shape)
     np.bitwise_or.at(out, (user, brand), _MARKS[event])
-    orders = np.zeros(marks.shape, np.int64)
-    np.add.at(orders, (user[event == Event.ORDER], brand[event == Event.ORDER]), 1)
-    again = orders + (marks & ORDERED > 0) > 1
-    out[again & (orders > 0)] |= REORDERED
+    bought, brands = event == Event.ORDER, marks.shape[1]
+    pair, orders = np.unique(user[bought] * brands + brand[bought], return_counts=True)
+    who, what = np.divmod(pair, brands)
+    again = orders + (marks[who, what] & ORDERED > 0) > 1
+    out[who[again], what[again]] |= REORDERED
     return out
 
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from tests.envs.attribution.test_paths import logs, orders, touches
 from tribid.envs.attribution.accounting import attributed, cpa_account
 from tribid.envs.attribution.config import Attribution
-from tribid.envs.attribution.credit import METHODS
-from tribid.envs.attribution.reward import Log, attributed_own, attributed_reward, log_of_journey
+from tribid.envs.attribution.credit import METHODS, OF_ALL_PATHS
+from tribid.envs.attribution.reward import Log, attributed_own, attributed_reward, log_of_journey, rewarded_log
 from tribid.envs.journey.memory import Memory, touches_of
 from tribid.envs.market import Ledger, MarketState, reset, step
 from tribid.envs.reward import REWARDS
@@ -111,18 +111,24 @@ def test_credit_that_goes_to_a_channel_not_paid_for_is_no_reward_and_a_days_rewa
     assert total[by_conversion].max() > 0
 
 
+def remembering(state, *chunks):
+    """The state with a journey's memory of nine users, to whom this happened."""
+    nothing, none = np.zeros(9, np.int32), np.zeros((5, 4), np.int64)
+    memory = Memory(
+        seed=1, day=state.day.day, marks=np.zeros((9, 5), np.uint8), shown=np.zeros((9, 5), np.int16), bought=nothing,
+        bought_hour=nothing * 1.0, cart=nothing, cart_hour=nothing * 1.0, cart_brand=nothing, written=nothing * 1,
+        messages=none, booked_micros=none, chunks=chunks,
+    )  # fmt: skip
+    return dataclasses.replace(state, memory=memory)
+
+
 def test_a_journeys_log_counts_an_ad_clicked_at_once_as_its_click_and_an_order_at_its_brands_price():
     happened = touches_of(
         [4, 4, 4, 4, 4], [1, 1, 1, 1, 1], [20.0, 25.0, 25.0, 25.0, 25.0], [1, 0, 0, 0, 0],
         [Event.EXPOSURE, Event.EXPOSURE, Event.CLICK, Event.CART, Event.ORDER],
     )  # fmt: skip
-    state, nothing = reset(load_scenario("tiny"), seed=1, day=1), np.zeros(9, np.int32)
-    memory = Memory(
-        seed=1, day=1, marks=np.zeros((9, 5), np.uint8), shown=np.zeros((9, 5), np.int16), bought=nothing,
-        bought_hour=nothing * 1.0, cart=nothing, cart_hour=nothing * 1.0, booked_micros=np.zeros((5, 4), np.int64),
-        chunks=(happened,),
-    )  # fmt: skip
-    log = log_of_journey(dataclasses.replace(state, memory=memory))
+    state = remembering(reset(load_scenario("tiny"), seed=1, day=1), happened)
+    log = log_of_journey(state)
     assert log.touches.event.tolist() == [Event.EXPOSURE, Event.CLICK] and log.since_hours == 24.0
     told = attributed(*log[:2], brands=5, channels=4, since_hours=log.since_hours)
     assert told.conversions[1].tolist() == [0.5, 0.5, 0.0, 0.0]
@@ -132,13 +138,8 @@ def test_a_journeys_log_counts_an_ad_clicked_at_once_as_its_click_and_an_order_a
 def test_the_part_of_a_journey_pays_for_the_credit_of_the_channels_that_the_scenario_says():
     """One order, half of it the feed's; what is paid for half of it is what half of a conversion is worth."""
     happened = touches_of([4, 4, 4], [1, 1, 1], [5.0, 6.0, 6.0], [2, 0, 0], [Event.CLICK, Event.CLICK, Event.ORDER])
-    state, nothing = reset(load_scenario("tiny"), seed=1), np.zeros(9, np.int32)
-    start = Memory(
-        seed=1, day=0, marks=np.zeros((9, 5), np.uint8), shown=np.zeros((9, 5), np.int16), bought=nothing,
-        bought_hour=nothing * 1.0, cart=nothing, cart_hour=nothing * 1.0, booked_micros=np.zeros((5, 4), np.int64),
-    )  # fmt: skip
-    before = dataclasses.replace(state, memory=start)
-    after = dataclasses.replace(state, memory=dataclasses.replace(start, chunks=(happened,)))
+    state = reset(load_scenario("tiny"), seed=1)
+    before, after = remembering(state), remembering(state, happened)
     worth = state.advertisers.conversion_worth[1] / state.advertisers.budget_micros[1]
     assert worth > 0
     for attribution, credited in (
@@ -157,6 +158,35 @@ def test_a_scenario_can_name_every_rule_of_credit_and_no_other():
         Attribution(method="median")
     with pytest.raises(ValueError, match="each channel once"):
         Attribution(paid=(0, 0))
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name not in OF_ALL_PATHS])
+def test_what_is_left_out_of_the_rewarded_log_is_credited_with_none_of_the_days_orders(method):
+    """A random log of forty days, rewarded on the last of them with and without what the day's orders cannot owe."""
+    draw, count = np.random.default_rng(5), 4000
+    kinds = [Event.EXPOSURE, Event.CLICK, Event.CART, Event.ORDER]
+    happened = touches_of(
+        draw.integers(0, 9, count), draw.integers(0, 5, count), np.sort(draw.uniform(0.0, 960.0, count)),
+        draw.integers(0, 4, count), draw.choice(kinds, count, p=[0.6, 0.3, 0.05, 0.05]),
+    )  # fmt: skip
+    state = remembering(reset(load_scenario("tiny"), seed=1, day=39), happened)
+    whole, part = log_of_journey(state), rewarded_log(state, 100.0)
+    assert 0 < len(part.orders) < len(whole.orders) and 0 < len(part.touches) < len(whole.touches) / 3
+    told = [
+        attributed(*log[:2], brands=5, channels=4, method=method, lookback_hours=100.0, since_hours=log.since_hours)
+        for log in (whole, part)
+    ]
+    for column, same in zip(*told, strict=True):
+        np.testing.assert_allclose(column, same, atol=1e-12)
+    assert told[0].conversions.sum() > 3.0
+
+
+def test_touches_that_are_known_late_are_in_their_place_in_the_log():
+    state, early = reset(load_scenario("tiny"), seed=1), touches_of([3, 4], [1, 1], [2.0, 8.0], 0, Event.CLICK)
+    late = touches_of([5, 6], [1, 1], [1.0, 5.0], 2, Event.EXPOSURE)
+    memory = remembering(state, early, late).memory
+    assert memory.touches.hour.tolist() == [1.0, 2.0, 5.0, 8.0] and memory.touches.user.tolist() == [5, 3, 6, 4]
+    assert memory.since(2.0).user.tolist() == [3, 6, 4] and memory.since(9.0).size == 0
 
 
 @pytest.mark.slow  # compiles the journey's kernels
@@ -189,3 +219,13 @@ def test_a_journeys_orders_are_credited_in_full_and_rewarded_by_channel():
 def test_a_market_without_a_memory_has_no_log_to_credit():
     with pytest.raises(ValueError, match="a state of kind feed holds no log of touches"):
         log_of_journey(reset(load_scenario("tiny"), seed=1))
+
+
+def test_a_rule_of_credit_is_refused_where_no_reward_reads_it():
+    journey = load_scenario("journey")
+    with pytest.raises(
+        ValueError, match=r"reward\.attribution was given with reward\.part 'own'; allowed is 'attributed'"
+    ):
+        journey.with_changes(reward__attribution={"method": "last"})
+    changed = journey.with_changes(reward__part="attributed", reward__attribution={"method": "last"})
+    assert changed.reward.attribution.method == "last"

@@ -2,6 +2,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tribid.envs.channels.channel import CHANNELS, DISPLAY, EMAIL
@@ -18,6 +20,10 @@ USERS, BRANDS, TICKS = 600, 4, 6
 class Profile(NamedTuple):
     marks: NDArray[np.uint8]
     shown: NDArray[np.int16]
+
+    @property
+    def stages(self) -> NDArray[np.int8]:
+        return stage_of(self.marks)
 
 
 def profile(shown: int = 0) -> Profile:
@@ -130,6 +136,71 @@ def test_an_own_budget_costs_the_brand_nothing():
         hour=0.0,
     )
     assert len(posted.messages.sent.user) == 5 and posted.charge_micros.tolist() == [0]
+
+
+def posted(wanted, channels, money, caps=None, sent=None):
+    """What goes out of these, in the first tick of the first day, to users who were shown nothing yet."""
+    users, brands = int(wanted.user.max()) + 1, len(money)
+    return post(
+        empty_outbox((users, brands, 4)), wanted, channels, np.array(money), np.zeros((users, brands), np.int16), seed=1,
+        day=0, tick=0, hour=0.0, caps=caps, sent=sent,
+    )  # fmt: skip
+
+
+def of_email(**changes):
+    return tuple(c.model_copy(update=changes if c.name == "email" else {}) for c in DEFAULT_CHANNELS)
+
+
+def test_an_own_budget_is_spent_on_messages_that_go_out_and_not_on_those_that_the_cap_stops():
+    channels = of_email(paid_from="own", own_budget=0.006)  # three messages
+    wanted = sends(np.array([0, 0, 0, 1, 2, 3]), brand=0, channel=EMAIL)
+    assert posted(wanted, channels, [0], Caps(per_day=1)).messages.sent.user.tolist() == [0, 1, 2]
+    one = np.array([[0, 0, 1, 0]])
+    assert posted(wanted, channels, [0], Caps(per_day=1), one).messages.sent.user.tolist() == [0, 1]
+
+
+def test_a_channel_sends_no_more_in_a_day_than_its_capacity_and_what_it_stops_costs_nothing():
+    channels = of_email(capacity=4)
+    email, banner = (unit_micros(DEFAULT_CHANNELS[by]) for by in (EMAIL, DISPLAY))
+    wanted = sends(np.arange(9), brand=np.arange(9) % 2, channel=np.where(np.arange(9) < 8, EMAIL, DISPLAY))
+    for before, users in ((0, [0, 1, 2, 3, 8]), (1, [0, 1, 2, 8]), (4, [8]), (7, [8])):
+        already = np.array([[0, 0, before, 0], [0, 0, 0, 0]])
+        got = posted(wanted, channels, [2 * email + banner, 10**9], sent=already)
+        assert got.messages.sent.user.tolist() == users
+        assert got.charge_micros.sum() == (len(users) - 1) * email + banner
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 1), st.sampled_from([EMAIL, DISPLAY])), min_size=1, max_size=30),
+    st.integers(0, 20_000), st.integers(0, 20), st.sampled_from([None, 3, 9]), st.sampled_from([None, 1, 2]),
+)  # fmt: skip
+def test_what_goes_out_is_what_goes_out_one_by_one(wishes, money, own, capacity, per_day):
+    """Message by message, each posted alone with what those before it left, and none after one that cannot be paid."""
+    channels = of_email(paid_from="own", own_budget=own / 1000, capacity=capacity)
+    caps = Caps(per_day=per_day, per_channel=(3, 3, 2, 3))
+    wanted = Sends(*np.array([(user, brand, by, 0) for user, brand, by in wishes]).T)
+    outbox, left = empty_outbox((3, 2, 4)), np.array([money, 2 * money])
+    shown, sent, closed, rows = np.zeros((3, 2, 4), np.int16), np.zeros((2, 4), np.int64), set(), []
+    when = {"seed": 1, "day": 0, "tick": 0, "hour": 0.0, "caps": caps}
+    for row, (user, brand, by) in enumerate(wishes):
+        one = wanted.take(np.array([row]))
+        purse = (brand, by == EMAIL)
+        if purse in closed:
+            continue
+        if len(post(outbox, one, channels, left, shown, sent=sent, **when).messages.sent.user):
+            rows.append(row)
+            left[brand] -= 0 if by == EMAIL else unit_micros(channels[by])
+            shown[user, brand, by] += 1
+            sent[brand, by] += 1
+        else:
+            rich = tuple(c.model_copy(update={"own_budget": 1.0 if c.name == "email" else 0.0}) for c in channels)
+            if len(post(outbox, one, rich, left + 10**9, shown, sent=sent, **when).messages.sent.user):
+                closed.add(purse)  # it was the money
+    got = post(outbox, wanted, channels, np.array([money, 2 * money]), np.zeros((3, 2, 4), np.int16), **when)
+    assert [column.tolist() for column in got.messages.sent] == [
+        column.tolist() for column in wanted.take(np.array(rows, int))
+    ]
+    assert got.charge_micros.tolist() == (np.array([money, 2 * money]) - left).tolist()
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,9 @@ METHODS: dict[str, CreditMethod] = {
 }
 """Rules of credit by name."""
 
+OF_ALL_PATHS = ("shapley_rate",)
+"""The rules whose credit of an order depends on other paths than its own, those without an order among them."""
+
 
 def credit(paths: Paths, method: str | CreditMethod = "linear", **settings: Any) -> Shares:
     """Each touch's share [n] of its order, by a rule's name, or a rule of one's own.

@@ -6,6 +6,7 @@ channel's credit. The reward is the increase of the score, so that a day's rewar
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,12 +14,13 @@ from numpy.typing import NDArray
 
 from tribid.envs.attribution.accounting import attributed
 from tribid.envs.attribution.config import Attribution
-from tribid.envs.attribution.credit import CreditMethod
+from tribid.envs.attribution.credit import OF_ALL_PATHS, CreditMethod
 from tribid.envs.attribution.histories import of_journey
 from tribid.envs.attribution.paths import LOOKBACK_HOURS
 from tribid.envs.attribution.touches import Orders, Touches
 from tribid.envs.channels.channel import CHANNELS
 from tribid.envs.journey.memory import Memory
+from tribid.envs.journey.memory import Touches as JourneyTouches
 from tribid.envs.market import MarketState
 from tribid.envs.reward import RewardPart, score
 from tribid.envs.scenario import Reward
@@ -44,11 +46,34 @@ def log_of_journey(state: MarketState) -> Log:
     An order is worth its brand's price, in micros. ``ValueError`` for a state of a market that remembers nothing, and for
     several days in step.
     """
+    return _log(state, memory_of(state).touches)
+
+
+def rewarded_log(state: MarketState, lookback_hours: float = LOOKBACK_HOURS) -> Log:
+    """The part of ``log_of_journey`` that decides who is credited with the day's orders.
+
+    That is what users and brands with an order today did in the lookback before the day and on it: no path crosses to
+    another user or brand, and what is older is credited with no order of today. So credit is the same under every rule that
+    looks at an order's own path alone (not ``OF_ALL_PATHS``), and most of the log is not sorted.
+    """
+    memory, since = memory_of(state), 24.0 * state.day.day
+    recent, brands = memory.since(since - lookback_hours), memory.marks.shape[1]
+    pair = recent.user.astype(np.int64) * brands + recent.brand
+    today = (recent.event == Event.ORDER) & (recent.hour >= since)
+    return _log(state, recent.rows(np.isin(pair, pair[today])))
+
+
+def memory_of(state: MarketState) -> Memory:
+    """The memory of a journey's day, or ``ValueError`` for any other state."""
     memory = state.memory
     if not isinstance(memory, Memory):
         kind = state.scenario.world.kind
         raise ValueError(f"a state of kind {kind} holds no log of touches; allowed is one day of kind journey")
-    touches, orders = of_journey(memory.touches, state.advertisers.price_micros.astype(np.float64))
+    return memory
+
+
+def _log(state: MarketState, happened: JourneyTouches) -> Log:
+    touches, orders = of_journey(happened, state.advertisers.price_micros.astype(np.float64))
     return Log(touches.of(SHOWN_OR_CLICKED).merged(), orders, 24.0 * state.day.day)
 
 
@@ -86,7 +111,9 @@ def attributed_reward(
 def attributed_own(before: MarketState, after: MarketState, reward: Reward) -> NDArray[np.float64]:
     """The reward part of a journey: credit as the reward's ``attribution`` says, by default linear over feed and search."""
     rule = reward.attribution or Attribution()
+    alone = rule.method not in OF_ALL_PATHS
     part = attributed_reward(
-        log_of_journey, channels=len(CHANNELS), paid=rule.paid, method=rule.method, lookback_hours=rule.lookback_hours
-    )
+        partial(rewarded_log, lookback_hours=rule.lookback_hours) if alone else log_of_journey, channels=len(CHANNELS),
+        paid=rule.paid, method=rule.method, lookback_hours=rule.lookback_hours,
+    )  # fmt: skip
     return part(before, after, reward)

@@ -1,9 +1,10 @@
 """Messages outside the auction in a world of auctions: who is written to in a tick, as a rule over the shared profile.
 
-A world that has an outreach asks it at the start of each tick, keeps the cap with ``admitted``, sends with ``dispatch``,
-keeps the messages in an ``Outbox`` and answers those that are due with ``respond``. Ours.
+A world that has an outreach asks it at the start of each tick, leaves out whom a brand cannot reach with ``on_list``, sends
+with ``post``, keeps the messages in an ``Outbox`` and answers those that are due with ``respond``. Ours.
 """
 
+from collections import Counter
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -16,7 +17,8 @@ from tribid.envs.channels.delivery import Messages, dispatch
 from tribid.envs.channels.outbox import Outbox
 from tribid.envs.channels.prices import unit_micros
 from tribid.envs.channels.sends import Sends, admitted, no_sends, occurrence
-from tribid.envs.stages import STAGES, stage_of
+from tribid.envs.scenario import MICROS
+from tribid.envs.stages import STAGES
 
 OUTSIDE = (EMAIL, DISPLAY)
 """The channels that are no auction of the shop's own pages."""
@@ -29,6 +31,11 @@ class Profiles(Protocol):
     @property
     def marks(self) -> NDArray[np.uint8]:
         """Marks [U, A] of ``tribid.envs.stages``."""
+        ...
+
+    @property
+    def stages(self) -> NDArray[np.int8]:
+        """The stages [U, A] that the marks give."""
         ...
 
     @property
@@ -71,9 +78,8 @@ class StageTargeted:
 
     def send(self, seed: int, day: int, tick: int, memory: Profiles) -> Sends:
         """What is to be sent, under the caps; the e-mail comes before the banner."""
-        users = len(memory.marks)
-        stage = stage_of(memory.marks)
-        parts = []
+        stage, parts = memory.stages, []
+        users = len(stage)
         for channel in OUTSIDE:
             turn = uniforms(seed, Stream.OUTREACH, day, np.arange(users), _TURN + channel)
             mine = np.flatnonzero(
@@ -86,9 +92,9 @@ class StageTargeted:
 
     def _to(self, seed: int, day: int, channel: int, mine: NDArray[np.int64], stage: NDArray[np.int8]) -> Sends:
         """The messages of a channel to these users [n]."""
-        brands = stage.shape[1]
-        what = _REACHED + np.arange(brands) * len(CHANNELS) + channel
-        listed = uniforms(seed, Stream.OUTREACH, 0, mine[:, None], what)[..., 0] < self.channels[channel].audience
+        brands = np.arange(stage.shape[1])
+        listed = on_list(seed, mine[:, None], brands, channel, self.channels)
+        what = _REACHED + brands * len(CHANNELS) + channel
         chance = uniforms(seed, Stream.OUTREACH, day, mine[:, None], what)[..., 1]
         rank = self._rank[stage[mine]]
         user, brand = np.nonzero(listed & (rank < len(STAGES)))
@@ -98,6 +104,15 @@ class StageTargeted:
         who, which = mine[user[first]], brand[first].astype(np.int64)
         by = np.full(len(who), channel, np.int64)
         return Sends(who, which, by, self.contents[stage[who, which]])
+
+
+def on_list(
+    seed: int, user: NDArray[np.int64], brand: NDArray[np.int64], channel: NDArray[np.int64] | int,
+    channels: tuple[Channel, ...],
+) -> NDArray[np.bool_]:  # fmt: skip
+    """Whether brands can reach users by channels at all, as the channels' ``audience`` has it; arrays broadcast."""
+    drawn = uniforms(seed, Stream.OUTREACH, 0, user, _REACHED + brand * len(CHANNELS) + channel)[..., 0]
+    return np.asarray(drawn < np.array([one.audience for one in channels])[channel])
 
 
 class Posted(NamedTuple):
@@ -110,25 +125,51 @@ class Posted(NamedTuple):
 
 def post(
     outbox: Outbox, wanted: Sends, channels: tuple[Channel, ...], left_micros: NDArray[np.int64], shown: NDArray[np.int16],
-    *, seed: int, day: int, tick: int, hour: float, caps: Caps | None = None,
+    *, seed: int, day: int, tick: int, hour: float, caps: Caps | None = None, sent: NDArray[np.int64] | None = None,
 ) -> Posted:  # fmt: skip
-    """Send at ``hour``, in order: what subscriptions, the cap and the money that brands have left [A] allow.
+    """Send at ``hour`` what subscriptions, the cap, the channels' capacity and the money allow, one after the other.
 
-    A message costs its channel's ``unit_micros`` when it goes out (a click-priced one is reserved at a click's price); what
-    does not fit into the money that is left does not go out, nor does anything of that brand after it. Channels with an
-    own budget cost the brand nothing.
+    A message costs its channel's ``unit_micros`` when it goes out (a click-priced one is reserved at a click's price): the
+    brand, of whose money ``left_micros`` [A] are left, or the channel's own budget for the brand. ``sent`` [A, C] are the
+    day's messages before these, by which own budgets and capacities were used. A message that one of the two cannot pay
+    does not go out, nor does anything after it that they would pay.
     """
-    goes = outbox.allows(wanted)
-    goes[goes] = admitted(wanted.take(goes), shown, caps or Caps())
+    wanted = wanted.take(outbox.allows(wanted))
+    before = np.zeros((len(left_micros), len(channels)), np.int64) if sent is None else sent
+    unit = np.array([unit_micros(channel) for channel in channels], np.int64)
+    goes = _in_turn(wanted, channels, unit, left_micros, shown, caps or Caps(), before)
     wanted = wanted.take(goes)
-    price = np.array([0 if c.paid_from == "own" else unit_micros(c) for c in channels], np.int64)[wanted.channel]
-    fits = np.zeros(len(price), np.bool_)
+    price = np.where([channel.paid_from == "own" for channel in channels], 0, unit)[wanted.channel]
     charge = np.zeros_like(left_micros)
-    for brand in np.unique(wanted.brand):
-        own = np.flatnonzero(wanted.brand == brand)
-        total = np.cumsum(price[own])
-        fits[own] = total <= left_micros[brand]
-        charge[brand] = total[fits[own]].max(initial=0)
-    sent_hour = np.full(int(fits.sum()), hour)
-    messages = dispatch(seed, day, tick, wanted.take(fits), sent_hour, channels, price[fits])
+    np.add.at(charge, wanted.brand, price)
+    messages = dispatch(seed, day, tick, wanted, np.full(len(price), hour), channels, price)
     return Posted(outbox.posted(messages), messages, charge)
+
+
+def _in_turn(
+    wanted: Sends, channels: tuple[Channel, ...], unit: NDArray[np.int64], left_micros: NDArray[np.int64],
+    shown: NDArray[np.int16], caps: Caps, sent: NDArray[np.int64],
+) -> NDArray[np.bool_]:  # fmt: skip
+    """Which messages [n] go out, in their order: only one that does uses up the cap, a channel's capacity or any money."""
+    so_far, each = shown[wanted.user, wanted.brand].astype(np.int64), np.arange(len(wanted.user))
+    total, alike = (so_far.sum(axis=1), so_far[each, wanted.channel]) if so_far.ndim == 2 else (so_far, 0 * so_far)
+    per_day = np.inf if caps.per_day is None else caps.per_day
+    most = [np.inf if channel.capacity is None else channel.capacity for channel in channels]
+    room = (np.array(most) - sent.sum(axis=0)).tolist()
+    own = np.array([round(channel.own_budget * MICROS) for channel in channels], np.int64) - sent * unit
+    money = np.column_stack([left_micros, own]).tolist()
+    purse = [1 + by if channel.paid_from == "own" else 0 for by, channel in enumerate(channels)]
+    goes, met, cost = np.zeros(len(each), np.bool_), Counter[tuple[int, ...]](), unit.tolist()
+    columns = (wanted.user, wanted.brand, wanted.channel, total, alike)
+    for row, (user, brand, by, before, same) in enumerate(zip(*(one.tolist() for one in columns), strict=True)):
+        pair, way = (user, brand), (user, brand, by)
+        if room[by] <= 0 or before + met[pair] >= per_day or same + met[way] >= caps.per_channel[by]:
+            continue
+        left = money[brand][purse[by]] - cost[by]
+        money[brand][purse[by]] = left if left >= 0 else -1  # who cannot pay one pays for none after it
+        if left >= 0:
+            goes[row] = True
+            room[by] -= 1
+            met[pair] += 1
+            met[way] += 1
+    return goes

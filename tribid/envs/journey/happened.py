@@ -50,7 +50,7 @@ def outcomes_of(seed: int, arrivals: Arrivals, slots: Slots, layouts: tuple[Layo
 
 
 class Happened(NamedTuple):
-    """A tick's touches, and what its contents cost each brand in each channel, [A, C] micros."""
+    """A tick's touches, and what its contents cost each brand in each channel, [A, C] micros: no budget pays for them."""
 
     touches: Touches
     booked_micros: NDArray[np.int64]

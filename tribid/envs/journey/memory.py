@@ -67,9 +67,9 @@ class Memory:
     whose it was (``NOTHING`` where that was before the log). ``chunks`` hold the touches since the first day of the memory:
     those of earlier days together, then what came to be known at once. ``written`` [U] and ``messages`` [A, C] are how many
     messages were sent on this day, to each user and by each brand through each of C channels; ``booked_micros`` [A, C] is
-    what messages and contents cost then outside the auctions. ``outbox`` holds the messages on their way and ended
-    subscriptions, None where no messages are sent. A message counts in ``shown`` when it is sent, and is a touch when it is
-    opened.
+    what messages and contents cost then outside the auctions, of which brands' or channels' own budgets pay for messages and
+    nobody's for contents. ``outbox`` holds the messages on their way and ended subscriptions, None where no messages are
+    sent. A message counts in ``shown`` when it is sent, and is a touch when it is opened.
     """
 
     seed: int

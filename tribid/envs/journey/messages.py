@@ -33,8 +33,8 @@ def checked_outreach(channels: tuple[Channel, ...]) -> None:
     for index, channel in enumerate(channels):
         if index not in OUTSIDE and channel.capacity is not None:
             raise ValueError(
-                f"channel {channel.name}: capacity is {channel.capacity}; allowed in a journey is none, its exposures are the "
-                f"auction's"
+                f"channel {channel.name}: capacity is {channel.capacity}; allowed is none where a journey's auctions decide "
+                f"on exposures"
             )
         if index in OUTSIDE and channel.pricing not in ("message", "mille"):
             raise ValueError(
@@ -65,11 +65,14 @@ def reached(
 
 
 def sent_out(journey: "Journey", memory: Memory, sent: Sends) -> Memory:
-    """The memory with messages that have just gone out counted, and what they cost booked."""
-    shown, booked, written, messages = (
-        column.copy() for column in (memory.shown, memory.booked_micros, memory.written, memory.messages)
-    )
+    """The memory with messages that have just gone out counted, and what they and their contents cost booked.
+
+    No budget pays for contents, not even a channel's own.
+    """
+    shown, written, messages = memory.shown.copy(), memory.written.copy(), memory.messages.copy()
+    booked = memory.booked_micros.copy()
     cost = np.array([unit_micros(channel) for channel in journey.journey.channels], np.int64)[sent.channel]
+    cost += np.where(sent.content >= 0, journey.journey.contents.cost_micros[sent.content], 0)
     np.add.at(shown, (sent.user, sent.brand), 1)
     np.add.at(written, sent.user, 1)
     np.add.at(messages, (sent.brand, sent.channel), 1)
@@ -137,6 +140,3 @@ def _shifted(rate: NDArray[np.float64], effect: NDArray[np.float64]) -> NDArray[
     odds = rate * np.exp(effect)
     moved: NDArray[np.float64] = odds / (1.0 - rate + odds)
     return moved
-
-
-_answered = answered

@@ -47,7 +47,8 @@ def opening(seed: int, day: int, users: int, past: Past, categories: Categories,
 def overnight(memory: Memory, day: int, past: Past, categories: Categories, config: Organic) -> Memory:
     """The memory of the day before, as ``day`` opens: what users did by themselves on that day joins it.
 
-    The day's exposures, messages and what it booked start from nothing again; marks, orders, carts and touches stay.
+    The day's exposures, messages and what it booked start from nothing again; marks, orders, carts and touches stay. No
+    touch is forgotten: accounts over several days and some rules of credit read the whole log.
     """
     users = len(memory.bought)
     did = behaved(memory.seed, day, users, past, categories, config, days=1.0)

@@ -3,8 +3,9 @@
 A tick goes like this. Messages are opened and sent (``tribid.envs.journey.messages``). Then every page of the tick gets its
 scene, its candidates and the user's stages from one memory, that of the tick's start. Scenes settle one after another in
 the scenario's order, each with its own slots, all against the same budgets, and a visit that has left is gone in the
-later ones, too; pages of a scene come in order of arrival. At the end, exposures, clicks, carts and orders join the memory.
-A page keeps the number of its arrival, so what users draw on it does not depend on the scenes of others.
+later ones, too; pages of a scene come in order of arrival. At the end, exposures, clicks, carts and orders join the memory,
+and at a day's end what was opened in its last tick, so that everything is known on the day on which it happens. A page
+keeps the number of its arrival, so what users draw on it does not depend on the scenes of others.
 """
 
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from tribid.envs.journey.config import JourneyWorld
 from tribid.envs.journey.effects import CTR, CVR, Effects
 from tribid.envs.journey.happened import happened, outcomes_of
 from tribid.envs.journey.memory import NOTHING, Memory, remembered
-from tribid.envs.journey.messages import checked_outreach, reached
+from tribid.envs.journey.messages import answered, checked_outreach, reached
 from tribid.envs.journey.organic import opening, overnight
 from tribid.envs.journey.results import Listed, Results, check_merge
 from tribid.envs.journey.scenes import Layout, layouts_of, open_scenes, scene_of_pages, searched
@@ -35,7 +36,10 @@ from tribid.envs.settlement import Slots
 from tribid.envs.shop import Shop, Visits
 from tribid.envs.world import Arrivals, Day, PagePart
 
-_KEPT = 64
+_KEPT, _KEPT_BYTES = 64, 64 * 2**20
+"""Opening memories that a world keeps at most, and what they may take together; the last one is always kept."""
+_PAIR_BYTES = 4
+"""What a user and a brand take in an opening: marks, exposures and the stage."""
 
 
 class Journey(Shop):
@@ -61,9 +65,14 @@ class Journey(Shop):
         return JourneyTruth(self, self.feed.noisy)
 
     def check_platform(self, platform: Platform) -> None:
-        """Messages need channels to go by."""
+        """Messages need channels to go by; who picks contents cannot where the scenario shows a single one."""
         if platform.outreach is not None:
             checked_outreach(self.journey.channels)
+        single = self.journey.contents.single
+        if platform.content is not None and single != "off":
+            raise ValueError(
+                f"platform.content was given; allowed is none where world.contents.single is {single!r}, or single 'off'"
+            )
 
     def opening(self, day: Day) -> Memory:
         """The memory with which a day opens that continues no other."""
@@ -81,6 +90,8 @@ class Journey(Shop):
                 f"seed {day.seed}, day {day.day - 1} and {shape}"
             )
         carried = overnight(memory, day.day, self.past, self.categories, self.journey.organic)
+        if carried.outbox is not None:
+            checked_outreach(self.journey.channels)  # what is on its way is opened, whether or not more is sent
         return self._with_outbox(carried)
 
     def arrivals(self, day: Day, tick: int, memory: object = None) -> Arrivals:
@@ -163,6 +174,13 @@ class Journey(Shop):
         return reached(self, memory, day, tick, left_micros)
 
     def after_tick(self, memory: object, day: Day, tick: int, arrivals: Arrivals, slots: Slots) -> Memory:
+        """The memory with what the tick's pages did; after a day's last tick, with what its messages did, too."""
+        after = self.after_pages(memory, day, tick, arrivals, slots)
+        if tick + 1 < self.n_ticks:
+            return after
+        return answered(self, after, day, tick, self.hour(day.day + 1, 0))
+
+    def after_pages(self, memory: object, day: Day, tick: int, arrivals: Arrivals, slots: Slots) -> Memory:
         """The memory with what the tick's pages did."""
         assert isinstance(memory, Memory)
         requests = arrivals.requests
@@ -244,14 +262,14 @@ class Journey(Shop):
 
     def _organic(self, seed: int, day: int) -> Memory:
         """The opening memory; the last ones are kept."""
-        kept = self._opened
-        if (seed, day) not in kept:
-            if len(kept) >= _KEPT:
+        kept, users = self._opened, self.journey.users.count
+        found = kept.get((seed, day))
+        if found is None:
+            most = _KEPT_BYTES // (_PAIR_BYTES * users * len(self.advertisers))
+            while len(kept) >= max(1, min(_KEPT, most)):
                 kept.pop(next(iter(kept)), None)
-            kept[seed, day] = opening(
-                seed, day, self.journey.users.count, self.past, self.categories, self.journey.organic
-            )
-        return kept[seed, day]
+            found = kept[seed, day] = opening(seed, day, users, self.past, self.categories, self.journey.organic)
+        return found
 
     def _with_outbox(self, memory: Memory) -> Memory:
         """Messages are remembered where some can be sent."""

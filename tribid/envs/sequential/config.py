@@ -37,7 +37,7 @@ class Contents(Part):
     )
     cost: tuple[Cost, Cost, Cost] = Field(
         (0.001, 0.002, 0.003),
-        description="what making and delivering a content costs for each exposure, beside the auction",
+        description="what a content costs for each exposure or message: booked beside the auction, charged to no budget",
     )
     single: Literal["off", "show", "review", "trial"] = Field(
         "off", description="show this content to everybody instead of a content by stage, to compare"
