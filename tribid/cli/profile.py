@@ -37,7 +37,7 @@ StoreName = Annotated[
 Server = Annotated[
     str | None,
     typer.Option(
-        "--server", help="Ask a running `tribid serve` at this address, such as http://127.0.0.1:8000, instead; a token is "
+        "--server", help="Ask a running `tribid serve` at this address, such as http://127.0.0.1:8080, instead; a token is "
         f"taken from the environment's {TOKEN_VARIABLE}.",
     ),
 ]  # fmt: skip
@@ -59,7 +59,7 @@ def export(
     Example: `tribid profile export 42 --store runs/profiles -o 42.json`.
     """
     with readable_errors():
-        path = f"/v1/profile/{quote(user, safe='')}?export=true"
+        path = f"{_address(user)}?export=true"
         if _is_server(store, server):
             found = _ask("GET", server, path)
         else:
@@ -89,7 +89,7 @@ def erase(
 
     Events of the user from before the erasure that are told again do not count. Leaves with 1 where nothing was known.
 
-    Example: `tribid profile erase 42 --server http://127.0.0.1:8000 --yes`.
+    Example: `tribid profile erase 42 --server http://127.0.0.1:8080 --yes`.
     """
     with readable_errors():
         is_server = _is_server(store, server)
@@ -98,7 +98,7 @@ def erase(
         if is_server:
             import msgspec
 
-            told = _ask("DELETE", server, f"/v1/profile/{quote(user, safe='')}")
+            told = _ask("DELETE", server, _address(user))
             erased = told is not None and msgspec.json.decode(told)["erased"]
         else:
             erased = asyncio.run(_with_store(store, prefix, lambda opened: opened.erase(user)))
@@ -169,6 +169,11 @@ async def _opened(store: str | None, prefix: str) -> "AsyncIterator[ProfileStore
         yield opened
     finally:
         await opened.close()
+
+
+def _address(user: str) -> str:
+    # A client takes a path's . and .. for this place and the one above it, unless they are escaped.
+    return f"/v1/profile/{quote(user, safe='').replace('.', '%2E')}"
 
 
 def _ask(method: str, server: str | None, path: str) -> bytes | None:

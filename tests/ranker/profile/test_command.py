@@ -16,6 +16,7 @@ from tribid.ranker.profile.journaled import JournaledProfiles
 from tribid.ranker.profile.redis_store import RedisProfiles
 from tribid.ranker.profile.router import profile_routes
 
+AWKWARD = [".", "..", "a/../b", "bob\n", "a\nb", "-x", "?q", "a.b"]
 MINE = [("view", 5), ("cart", 6), ("order", 7)]
 
 
@@ -125,6 +126,7 @@ def test_a_running_server_is_asked_with_its_token(tmp_path, monkeypatch):
     async def serve(ready):
         store = await JournaledProfiles.open(tmp_path, settings())
         await _fill(store)
+        await store.take([event("view", user, item=1) for user in AWKWARD])
         inner = Starlette(routes=profile_routes(store))
 
         async def app(scope, receive, send):
@@ -150,6 +152,10 @@ def test_a_running_server_is_asked_with_its_token(tmp_path, monkeypatch):
         assert json.loads(call("export", "ann", "--server", server).output)["user"] == "ann"
         assert call("erase", "ann", "--server", server, "--yes").exit_code == 0
         assert call("erase", "ann", "--server", server, "--yes").exit_code == 1
+        for user in AWKWARD:
+            assert json.loads(call("export", "--server", server, "--", user).output)["user"] == user
+            assert call("erase", "--server", server, "--yes", "--", user).exit_code == 0
+        assert json.loads(call("export", "bob", "--server", server).output)["user"] == "bob"
     finally:
         ready["stop"].should_exit = True
         thread.join()

@@ -84,6 +84,27 @@ def test_what_was_erased_stays_so_after_restarts_and_replays(tmp_path):
     assert not _holding(tmp_path, MINE)
 
 
+def test_an_erased_event_that_does_not_say_when_it_happened_stays_erased_after_restarts_and_snapshots(tmp_path):
+    clock = Clock()
+    told = event("view", USER, item=1, name="no-time", time_ms=None)
+
+    async def first(store):
+        await store.take([told])
+        return await store.erase(USER)
+
+    async def again(store):
+        clock.go(1)
+        await store._snapshot(store._begun + 1)
+        return [one.status for one in await store.take([told])], await store.profile(USER)
+
+    assert in_store(tmp_path, first, clock)
+    for _ in range(3):
+        assert in_store(tmp_path, again, clock) == (["late"], None)
+    assert not _holding(tmp_path, "no-time")
+    clock.go(24 * 8 + 1)
+    assert in_store(tmp_path, again, clock)[0] == ["accepted"], "forgotten like the ids of events that are not erased"
+
+
 def test_an_erasure_that_a_crash_cut_short_is_finished_when_the_store_is_opened(tmp_path, monkeypatch):
     async def use(store):
         await _fill(store)

@@ -1,7 +1,6 @@
 """What is on disk: kept through restarts, torn ends told from damage, one process at a time."""
 
 import asyncio
-import os
 import random
 import shutil
 
@@ -10,8 +9,7 @@ import pytest
 
 from tests.ranker.profile.house import event, in_store, settings
 from tribid.ranker.profile import folder as folder_module
-from tribid.ranker.profile import journal_writer
-from tribid.ranker.profile.errors import ProfileDamageError, ProfilesUnavailableError
+from tribid.ranker.profile.errors import ProfileDamageError
 from tribid.ranker.profile.frames import frame, frames
 from tribid.ranker.profile.journaled import JournaledProfiles
 from tribid.ranker.profile.testing_triggers import NOON, Clock, drop
@@ -216,33 +214,23 @@ def test_only_the_owner_may_read_the_files(tmp_path):
     assert len(named) == 3 and all(path.stat().st_mode & 0o077 == 0 for path in named)
 
 
-@pytest.mark.parametrize("call", ["write", "fsync"])
-def test_a_disk_that_fails_answers_for_nothing(call, tmp_path, monkeypatch):
+def test_a_long_row_of_due_messages_lets_others_in_between(tmp_path, monkeypatch):
+    monkeypatch.setattr("tribid.ranker.profile.journaled._STRETCH_S", 0.0)  # each user takes longer than that
+    clock, turns = Clock(), []
+
     async def use(store):
-        await _fill(store, 1)
-        real = getattr(os, call)
+        await store.take([event("order", f"u{number}", item=number) for number in range(50)])
+        clock.go(2)
+        beat = 0
+        store._book.counting.rules._complements = lambda item: (turns.append(beat), (item + 1,))[1]
+        tending = asyncio.create_task(store.tend())
+        while not tending.done():
+            beat += 1
+            await asyncio.sleep(0)
+        assert await tending == 50
 
-        def fails(handle, *rest):
-            if handle == store._writer._file:
-                raise OSError(28, "No space left on device")
-            return real(handle, *rest)
-
-        monkeypatch.setattr(journal_writer.os, call, fails)
-        with pytest.raises(ProfilesUnavailableError, match="No space left"):
-            await store.take([event("view", "late", item=1)])
-        for work in (
-            store.take([event("view", item=1)]),
-            store.profile("u0"),
-            store.messages(),
-            store.moved([drop(1, NOON)]),
-        ):
-            with pytest.raises(ProfilesUnavailableError):
-                await work
-        monkeypatch.setattr(journal_writer.os, call, real)
-
-    in_store(tmp_path, use)
-    found = {profile.user for profile, *_ in in_store(tmp_path, _all)}
-    assert "u0" in found and (call == "fsync" or "late" not in found)
+    in_store(tmp_path, use, clock)
+    assert len(turns) >= 50 and max(map(turns.count, turns)) <= 1
 
 
 def test_what_a_killed_writer_left_beside_is_removed(tmp_path):

@@ -41,6 +41,7 @@ class ProfileMachine(RuleBasedStateMachine):
         self.erased_ms = {"ann": -1, "bob": -1}
         self.handed = {}  # message id -> what it is about
         self.done = set()
+        self.price = 100
         self.open()
 
     @initialize()
@@ -77,7 +78,8 @@ class ProfileMachine(RuleBasedStateMachine):
 
     @rule(item=st.integers(0, 3), version=st.integers(0, 2))
     def move(self, item, version):
-        move = drop(item, self.clock.now_ms, version)
+        self.price = 100 if self.price == 70 else self.price - 10
+        move = drop(item, self.clock.now_ms, version, units=(100, self.price))
         self.runner.run(self.store.moved([move]))
         self.runner.run(self.store.moved([move]))
 

@@ -105,19 +105,38 @@ def _fired(told, late=0, **changed):
     made = []
     for one in told:
         if isinstance(one, StockMove):
-            if book.move(one) is not None:
-                made += book.spread(one, book.wanting(one.item))
+            moved = book.move(one)
+            made += [] if moved is None else book.spread(moved.move, book.wanting(one.item))
         else:
             made += book.take(one)[1]
     for _ in range(30):
         clock.go(1)
         more = True
         while more:
-            entries, more = book.due(clock.now_ms, 1)
+            entries, more = book.due(clock.now_ms, lambda users: True)
             made += entries
     messages = [one.message for one in made if getattr(one, "message", None) is not None]
     assert len({message.id for message in messages}) == len(messages), "a message was made twice"
     return sorted((message.id, message.user, message.trigger, message.item) for message in messages)
+
+
+def test_what_is_due_is_settled_until_it_is_enough():
+    clock, asked = Clock(), []
+    book = ProfileBook(settings_of(clock, complements=lambda item: (item + 1,)), b"salt" * 8)
+    for number in range(10):
+        book.take(event("order", f"u{number}", item=number))
+    clock.go(2)
+
+    def is_enough(users):
+        asked.append(users)
+        return users == 3
+
+    settled = []
+    more = True
+    while more:
+        entries, more = book.due(clock.now_ms, is_enough)
+        settled.append(len(entries))
+    assert settled == [3, 3, 3, 1] and asked == [1, 2, 3] * 3 + [1]
 
 
 STORY = [
@@ -147,6 +166,28 @@ def test_each_trigger_fires_once_whatever_the_order_and_the_duplicates(told):
 
 
 @settings(max_examples=60, deadline=None)
+@given(st.permutations(range(4)), st.lists(st.integers(0, 12), min_size=3, max_size=3))
+def test_a_cart_is_written_about_once_and_only_about_the_newest_that_is_left_in_it(order, hours):
+    clock = Clock()
+    book = ProfileBook(settings_of(clock), b"salt" * 8)
+    put = {item: NOON - 9 + place for place, item in enumerate(order)}
+    for item, at_ms in put.items():
+        book.take(event("cart", item=item, time_ms=at_ms))
+    left, sent = dict(put), []
+    for hour in range(16):
+        for item, when in zip(order[1:], hours, strict=True):
+            if when == hour and item in left and not sent:
+                book.take(event("cart_removed", item=item, time_ms=clock.now_ms))
+                del left[item]
+        clock.go(1)
+        found = [one.message.item for one in book.due(clock.now_ms, lambda users: False)[0] if one.message is not None]
+        if found:
+            assert found == [max(left, key=left.get)]
+        sent += found
+    assert len(sent) == 1
+
+
+@settings(max_examples=60, deadline=None)
 @given(st.permutations(STORY), st.integers(0, 3))
 def test_the_cap_holds_over_all_triggers_in_any_order(told, cap):
     fired = _fired(told, cap=cap)
@@ -167,7 +208,7 @@ def test_nothing_is_made_in_the_quiet_hours(told, start, end, offset):
         made += [] if isinstance(one, StockMove) else book.take(one)[1]
     for _ in range(60):
         clock.now_ms += HOUR_MS // 2
-        made += book.due(clock.now_ms, 100)[0]
+        made += book.due(clock.now_ms, lambda users: False)[0]
     times = [one.message.created_ms for one in made if getattr(one, "message", None) is not None]
     hours = [(time_ms / HOUR_MS + offset) % 24 for time_ms in times]
     assert all(not (start <= hour < end if start < end else start != end and not end <= hour < start) for hour in hours)

@@ -9,6 +9,8 @@ import pytest
 from tests.ranker.profile.house import event, settings
 from tribid.ranker.profile.check import check_store
 from tribid.ranker.profile.errors import ProfileDamageError, ProfilesUnavailableError
+from tribid.ranker.profile.redis_link import MOST_CONNECTIONS
+from tribid.ranker.profile.redis_scripts import GROUP
 from tribid.ranker.profile.redis_store import RedisProfiles
 from tribid.ranker.profile.testing_triggers import NOON, Clock, drop
 
@@ -129,6 +131,118 @@ def test_a_store_that_agrees_passes_its_check_and_one_that_was_changed_by_hand_d
             await check_store(store)
 
     in_servers(redis_server, use, count=1)
+
+
+def test_hundreds_of_calls_at_once_wait_for_a_connection(redis_server):
+    async def use(store):
+        await store.take([event("view", "ann", item=1)])
+        profiles = await asyncio.gather(*(store.profile("ann") for _ in range(300)))
+        assert [one.version for one in profiles] == [1] * 300
+        receipts = await asyncio.gather(*(store.take([event("view", f"u{n}", item=1)]) for n in range(300)))
+        assert {one.status for some in receipts for one in some} == {"accepted"}
+        clients = await store._link.client.client_list()
+        assert len(clients) <= MOST_CONNECTIONS + 5
+
+    in_servers(redis_server, use, count=1)
+
+
+async def _sent(store):
+    found = await store.messages()
+    await store.acknowledge([one.id for one in found])
+    return sorted((one.user, one.trigger) for one in found)
+
+
+async def _damage(store, user):
+    await store._link.client.hset(store._keys.user(user), "body", b"\x81\x01garbage")
+
+
+def test_a_record_that_cannot_be_read_stops_nobody_elses_messages(redis_server, caplog):
+    clock = Clock()
+
+    async def use(store):
+        users = ["ann", "bad", "cy"]
+        await store.take([event("view", user, item=5, time_ms=NOON - 5) for user in users])
+        await store.take([event("cart", user, item=8) for user in users])
+        await store.moved([drop(7, NOON)])
+        await _damage(store, "bad")
+        await store.moved([drop(5, NOON)])
+        assert await _sent(store) == [("ann", "price_drop"), ("cy", "price_drop")]
+        clock.go(2)
+        assert (await store.tend(), await store.tend()) == (2, 0)
+        await store.moved([drop(5, NOON + 9, units=(80, 60))])
+        assert await _sent(store) == [
+            ("ann", "cart_abandoned"), ("ann", "price_drop"), ("cy", "cart_abandoned"), ("cy", "price_drop"),
+        ]  # fmt: skip
+        assert (await store._link.client.xpending(store._keys.moves, GROUP))["pending"] == 0
+        told = [one.getMessage() for one in caplog.records]
+        assert told and all(store.token("bad") in one and "garbage" not in one for one in told)
+
+    in_servers(redis_server, use, count=1, clock=clock)
+
+
+def test_messages_of_a_user_whose_record_cannot_be_read_are_left_out(redis_server):
+    async def use(store):
+        await store.take([event("view", user, item=5, time_ms=NOON - 5) for user in ("ann", "bad")])
+        await store.moved([drop(5, NOON)])
+        names = await store._link.client.hkeys(store._keys.owner)
+        await _damage(store, "bad")
+        assert [one.user for one in await store.messages()] == ["ann"]
+        assert await store.acknowledge([name.decode() for name in names]) == 1
+
+    in_servers(redis_server, use, count=1)
+
+
+def test_a_record_that_cannot_be_read_can_be_erased_with_all_that_names_its_user(redis_server):
+    async def use(store):
+        events = [event("view", "bad-user", item=5, time_ms=NOON - 5), event("cart", "bad-user", item=8)]
+        await store.take(events)
+        await store.moved([drop(5, NOON)])
+        await _damage(store, "bad-user")
+        assert (await store.erase("bad-user"), await store.erase("bad-user")) == (True, False)
+        assert await store.profile("bad-user") is None
+        client = store._link.client
+        keys = [key async for key in client.scan_iter(match=f"{store._keys.prefix}*")]
+        assert store._keys.due.encode() not in keys and store._keys.owner.encode() not in keys
+        assert not [key for key in keys if b":want:" in key or b"bad-user" in key]
+        assert [one.status for one in await store.take(events)] == ["late", "late"]
+
+    in_servers(redis_server, use, count=1)
+
+
+def test_a_server_that_went_away_is_told_as_trouble_until_it_answers(redis_server):
+    async def use(store):
+        assert store.trouble == ""
+        real, store._link.client.pipeline = store._link.client.pipeline, _away
+        with pytest.raises(ProfilesUnavailableError):
+            await store.profile("ann")
+        assert store.trouble == "Redis cannot be used: ConnectionError"
+        store._link.client.pipeline = real
+        await store.profile("ann")
+        assert store.trouble == ""
+
+    in_servers(redis_server, use, count=1)
+
+
+def _away(**told):
+    import redis
+
+    raise redis.ConnectionError("Error 111 connecting to 10.0.0.1:6379.")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:se/cret@localhost:6379/0", "redis://:12/34secret@localhost:6379/0", "redis://:sec#ret@localhost/0",
+        "redis://user:12#secret@localhost/0", "redis://:1?secret@localhost/0", "redis://:secret@localhost:secret/0",
+        "redis://:12@secret@localhost/0", "redis://localhost/0?password=12@secret", "redis://localhost/0?secret=1",
+        "unix://:se/cret@/run/redis.sock", "redis://:secret]@localhost/0", "redis://localhost/0?socket_timeout=secret",
+    ],
+)  # fmt: skip
+def test_a_url_that_cannot_be_read_is_not_repeated(url):
+    with pytest.raises(ValueError, match="the URL of Redis cannot be read") as raised:
+        asyncio.run(RedisProfiles.open(url))
+    told = str(raised.value)
+    assert raised.value.__suppress_context__ and not [part for part in ("cret", "12", "34") if part in told]
 
 
 def test_a_redis_that_cannot_be_reached_is_told_so(tmp_path):

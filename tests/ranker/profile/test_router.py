@@ -41,9 +41,9 @@ def ask(folder, use):
 
 def test_a_profile_is_shown_exported_and_erased(tmp_path):
     async def use(store, client):
-        for user in ("ann", "a/b?c#d e%2Fé"):
+        for user in ("ann", "a/b?c#d e%2Fé", "ann\n", "a\nb", "\n", "a\r\n/\u2028", ".", "..", "a/../b", "/"):
             await store.take([event("view", user, item=5, time_ms=NOON - 1)])
-            path = f"/v1/profile/{quote(user, safe='')}"
+            path = f"/v1/profile/{quote(user, safe='').replace('.', '%2E')}"
             shown = await client.get(path)
             assert (shown.status_code, shown.json()["viewed"]) == (200, [[5, NOON - 1]]), shown.text
             assert shown.headers["cache-control"] == "no-store"
@@ -53,6 +53,16 @@ def test_a_profile_is_shown_exported_and_erased(tmp_path):
             assert erased == [{"erased": True}, {"erased": False}]
             gone = await client.get(path)
             assert (gone.status_code, gone.json()["error"]["field"]) == (404, "user")
+
+    ask(tmp_path, use)
+
+
+def test_a_name_with_a_line_end_is_nobody_elses(tmp_path):
+    async def use(store, client):
+        await store.take([event("view", "7", item=5)])
+        assert (await client.get("/v1/profile/7%0A")).status_code == 404
+        assert (await client.delete("/v1/profile/7%0A")).json() == {"erased": False}
+        assert (await client.get("/v1/profile/7")).status_code == 200
 
     ask(tmp_path, use)
 

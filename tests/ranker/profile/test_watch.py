@@ -6,9 +6,10 @@ import threading
 import pytest
 
 from tests.ranker.profile.house import event, settings
+from tribid.ranker.profile import watch as watch_module
 from tribid.ranker.profile.errors import ProfilesUnavailableError
 from tribid.ranker.profile.journaled import JournaledProfiles
-from tribid.ranker.profile.testing_triggers import NOON, Clock
+from tribid.ranker.profile.testing_triggers import NOON, Clock, drop
 from tribid.ranker.profile.watch import Watch
 from tribid.ranker.stock import LiveStock, StockItem
 
@@ -113,3 +114,116 @@ def test_a_watch_begins_once_and_not_too_often(tmp_path):
     _watched(tmp_path, use)
     with pytest.raises(ValueError, match="every_s is 0"):
         Watch(None, every_s=0)
+
+
+class _Tells:
+    """A store that is told, and does something each time."""
+
+    def __init__(self, meanwhile):
+        self.told, self._meanwhile = [], meanwhile
+
+    async def moved(self, moves):
+        await self._meanwhile(len(self.told))
+        self.told += [move.version for move in moves]
+
+    async def tend(self):
+        return 0
+
+
+def _told(meanwhile, first):
+    """The versions that a store is told, of those that wait at first and those that ``meanwhile`` adds."""
+
+    async def run():
+        watch = Watch(_Tells(lambda told: meanwhile(watch, told)))
+        _wait(watch, first)
+        while not await watch._tell():
+            pass
+        return watch._store.told
+
+    return asyncio.run(run())
+
+
+def _wait(watch, versions):
+    watch._untold.extend(drop(1, NOON, version=version) for version in versions)
+
+
+def test_changes_that_come_while_others_are_told_push_none_of_them_out(monkeypatch):
+    monkeypatch.setattr(watch_module, "MOST", 20)
+    monkeypatch.setattr(watch_module, "_AT_ONCE", 10)
+
+    async def meanwhile(watch, told):
+        if told == 0:
+            _wait(watch, range(20, 25))
+
+    assert _told(meanwhile, range(20)) == list(range(25))
+
+
+def test_changes_that_could_not_be_told_wait_in_their_place_and_the_oldest_go_where_there_is_no_room(monkeypatch):
+    monkeypatch.setattr(watch_module, "MOST", 20)
+    monkeypatch.setattr(watch_module, "_AT_ONCE", 10)
+    failures = []
+
+    async def meanwhile(watch, told):
+        if len(failures) < 2:
+            failures.append(1)
+            _wait(watch, range(20 + 3 * len(failures) - 3, 20 + 3 * len(failures)))
+            raise ProfilesUnavailableError("away")
+
+    assert _told(meanwhile, range(20)) == list(range(6, 26))
+
+
+def test_changes_that_were_being_told_when_that_was_cancelled_are_told_next():
+    async def run():
+        began = asyncio.Event()
+
+        async def meanwhile(told):
+            if not began.is_set():
+                began.set()
+                await asyncio.sleep(3600)
+
+        watch = Watch(_Tells(meanwhile))
+        _wait(watch, range(3))
+        telling = asyncio.create_task(watch._tell())
+        await began.wait()
+        telling.cancel()
+        await asyncio.gather(telling, return_exceptions=True)
+        assert watch._store.told == []
+        await watch._tell()
+        return watch._store.told
+
+    assert asyncio.run(run()) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("turns", range(8))
+def test_a_watch_ends_whatever_happens_at_that_moment(turns):
+    async def nothing(told):
+        pass
+
+    async def run():
+        stock = _stock(Clock())
+        watch = Watch(_Tells(nothing), stock, every_s=3600)
+        watch.start()
+        await asyncio.sleep(0.01)
+        stock.update(5, price_micros=70_000_000)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await asyncio.wait_for(watch.stop(), 30)
+        return len(watch._store.told)
+
+    assert asyncio.run(run()) == 1
+
+
+def test_a_watch_whose_store_cannot_be_used_ends_at_once():
+    async def away(told):
+        raise ProfilesUnavailableError("away")
+
+    async def run():
+        watch = Watch(_Tells(away), every_s=3600)
+        watch.start()
+        _wait(watch, range(3))
+        watch._stirred.set()
+        await asyncio.sleep(0.01)
+        await asyncio.wait_for(watch.stop(), 30)
+        return watch._store.told, len(watch._untold)
+
+    assert asyncio.run(run()) == ([], 3)

@@ -118,6 +118,11 @@ class Consumers:
         routes += [] if self.actions is None else action_routes(self.actions)
         return routes if self.slots is None else [*routes, *open_time_routes(self.slots)]
 
+    @property
+    def trouble(self) -> str:
+        """Why profiles cannot be kept at present; empty where they can."""
+        return self.profiles.trouble
+
     async def take(self, events: Sequence[ConsumerEvent]) -> list[ConsumerReceipt]:
         """Receipts of what consumers did; ``ServiceError`` 503 where the profiles cannot be reached."""
         return await self._endpoints.take(events)

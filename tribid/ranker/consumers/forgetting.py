@@ -21,6 +21,11 @@ class ForgettingProfiles:
         self._store, self._forget = store, tuple(forget)
         self._erasing = asyncio.Lock()
 
+    @property
+    def trouble(self) -> str:
+        """As the store."""
+        return self._store.trouble
+
     async def take(self, events: Sequence[ConsumerEvent]) -> list[ConsumerReceipt]:
         """As the store."""
         return await self._store.take(events)

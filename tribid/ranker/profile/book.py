@@ -5,12 +5,12 @@ and applies them again, in order, has the same book.
 """
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 
 from msgspec import Struct
 
-from tribid.ranker.profile.counting import Counting, new_record
+from tribid.ranker.profile.counting import NEVER, Counting, Erasure, new_record
 from tribid.ranker.profile.messages import ConsumerEvent, ConsumerReceipt, Message, StockMove
 from tribid.ranker.profile.record import Acknowledged, Counted, Entry, Record, Settled, Waits
 from tribid.ranker.profile.settings import ProfileSettings
@@ -34,10 +34,11 @@ class Spread(Struct, frozen=True, array_like=True, tag="p"):
 
 
 class Erased(Struct, frozen=True, array_like=True, tag="x"):
-    """A user's data were erased; the token is all that is left of their name."""
+    """A user's data were erased; all that is left is a token of their name, and ``erased_id`` of the events."""
 
     token: str
     at_ms: int
+    ids: list[int] = []
 
 
 BookEntry = Counted | Waits | Settled | Acknowledged | Moved | Spread | Erased
@@ -49,7 +50,7 @@ class ProfileBook:
     def __init__(self, settings: ProfileSettings, salt: bytes) -> None:
         self.counting = Counting(settings, salt)
         self.records: dict[str, Record] = {}
-        self.erased: dict[str, int] = {}
+        self.erased: dict[str, Erasure] = {}
         self.moves: dict[int, list[StockMove]] = {}
         self.unspread: dict[tuple[int, int, int], StockMove] = {}
         self._settings = settings
@@ -63,20 +64,21 @@ class ProfileBook:
         """Count a checked event; see ``Counting.take``."""
         record = self.records.get(event.user)
         known = new_record(event.user) if record is None else record
-        erased_ms = self.erased.get(self.counting.token(event.user), -1) if self.erased else -1
-        receipt, entries = self.counting.take(known, event, self.recent, erased_ms)
+        erased = self.erased.get(self.counting.token(event.user), NEVER) if self.erased else NEVER
+        receipt, entries = self.counting.take(known, event, self.recent, erased)
         if entries and record is None:
             self.records[event.user] = known
         self._index(known, entries)
         return receipt, entries
 
     def move(self, move: StockMove) -> Moved | None:
-        """Learn of a change of the stock; None where it is known, or too old to matter."""
-        known = self.moves.get(move.item, ())
+        """Learn of a change of the stock, as one from what the newest left; None for none, a known or a too old one."""
+        known = self.moves.get(move.item, [])
         too_old = move.time_ms < self._settings.clock_ms() - self._settings.keep_ms
-        if too_old or any(one.order == move.order for one in known):
+        judged = move.since(known[-1] if known else None)
+        if too_old or judged is None or any(one.order == move.order for one in known):
             return None
-        entry = Moved(move)
+        entry = Moved(judged)
         self.apply(entry)
         return entry
 
@@ -97,10 +99,10 @@ class ProfileBook:
             done += entries
         return done
 
-    def due(self, now_ms: int, most: int) -> tuple[list[Entry], bool]:
-        """Settle what is due for up to so many users; whether there are more."""
+    def due(self, now_ms: int, is_enough: Callable[[int], bool]) -> tuple[list[Entry], bool]:
+        """Settle what is due, user by user, until it is enough of so many users; whether there are more."""
         done: list[Entry] = []
-        for _ in range(most):
+        for users in count(1):
             if not self._due or self._due[0][0] > now_ms:
                 return done, False
             record = self.records.get(heapq.heappop(self._due)[1])
@@ -108,6 +110,8 @@ class ProfileBook:
                 entries = self.counting.rules.due(record, self.recent, now_ms)
                 self._index(record, entries)
                 done += entries
+            if is_enough(users):
+                break
         return done, bool(self._due) and self._due[0][0] <= now_ms
 
     def hand_out(self, limit: int, now_ms: int) -> list[Message]:
@@ -147,8 +151,10 @@ class ProfileBook:
             self._owner.pop(name, None)
         self._due = [one for one in self._due if one[1] != user]
         heapq.heapify(self._due)
-        entry = Erased(self.counting.token(user), self._settings.clock_ms())
-        self.erased[entry.token] = entry.at_ms
+        token = self.counting.token(user)
+        ids = [self.counting.erased_id(token, name) for name in record.ids]
+        entry = Erased(token, self._settings.clock_ms(), ids)
+        self._remember(entry)
         return entry
 
     def recent(self, item: int) -> Sequence[StockMove]:
@@ -159,7 +165,7 @@ class ProfileBook:
         """Take over a record as a snapshot held it."""
         self.records[record.profile.user] = record
 
-    def take_over(self, erased: dict[str, int], moves: Iterable[StockMove], unspread: Iterable[StockMove]) -> None:
+    def take_over(self, erased: dict[str, Erasure], moves: Iterable[StockMove], unspread: Iterable[StockMove]) -> None:
         """Take over what a snapshot held beside its records."""
         self.erased |= erased
         for move in moves:
@@ -176,7 +182,7 @@ class ProfileBook:
         elif isinstance(entry, Spread):
             self.unspread.pop((entry.item, entry.time_ms, entry.version), None)
         elif isinstance(entry, Erased):
-            self.erased[entry.token] = entry.at_ms
+            self._remember(entry)
             for user in [user for user in self.records if self.counting.token(user) == entry.token]:
                 del self.records[user]
         else:
@@ -201,10 +207,19 @@ class ProfileBook:
         self._ready = [(created_ms, next(self._turn), name) for created_ms, name in sorted(waiting)]
 
     def forget(self) -> None:
-        """Drop tokens and changes of the stock that are too old to be asked about."""
+        """Drop what is too old to be asked about: erasures, and changes of the stock but the newest of each item."""
         before_ms = self._settings.clock_ms() - self._settings.forget_ms
-        self.erased = {token: at_ms for token, at_ms in self.erased.items() if at_ms >= before_ms}
-        self.moves = {item: moves for item, moves in self.moves.items() if moves[-1].time_ms >= before_ms}
+        self.erased = {
+            token: Erasure(one.at_ms, {name: at_ms for name, at_ms in one.ids.items() if at_ms >= before_ms})
+            for token, one in self.erased.items()
+            if one.at_ms >= before_ms
+        }
+        for item, moves in self.moves.items():
+            self.moves[item] = [move for move in moves if move.time_ms >= before_ms] or moves[-1:]
+
+    def _remember(self, entry: Erased) -> None:
+        before = self.erased.get(entry.token, NEVER)
+        self.erased[entry.token] = Erasure(entry.at_ms, before.ids | dict.fromkeys(entry.ids, entry.at_ms))
 
     def _want(self, user: str, items: Iterable[int]) -> None:
         if self.counting.rules.watch_stock:

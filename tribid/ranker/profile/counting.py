@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from hashlib import blake2b
 
 import msgspec
-from msgspec import structs
+from msgspec import Struct, structs
 
 from tribid.ranker.messages import MAX_EVENTS
 from tribid.ranker.profile.messages import ConsumerEvent, ConsumerReceipt, Profile
-from tribid.ranker.profile.record import Counted, Entry, Record
+from tribid.ranker.profile.record import Counted, Entry, Record, id_hash
 from tribid.ranker.profile.rules import Recent, Rules
 from tribid.ranker.profile.settings import ProfileSettings
 
@@ -21,8 +21,22 @@ MAX_BRANDS = 1_000
 _NEEDS_ITEM = ("favourite", "cart", "cart_removed", "order")
 _FORGET_EVERY = 256
 _PERSON = b"tribid user"
+_PERSON_GONE = b"tribid gone"
 _ENCODE = msgspec.msgpack.Encoder().encode
 _DECODE = msgspec.msgpack.Decoder(ConsumerEvent).decode
+
+
+class Erasure(Struct, frozen=True, array_like=True):
+    """When a user's data were erased last (-1: never), and the events that were counted before.
+
+    ``ids`` are hashes that nobody can make without the salt, and when each was erased.
+    """
+
+    at_ms: int = -1
+    ids: dict[int, int] = {}
+
+
+NEVER = Erasure()
 
 
 class Counting:
@@ -41,19 +55,24 @@ class Counting:
         """
         return blake2b(user.encode(), digest_size=16, key=self._salt, person=_PERSON).hexdigest()
 
+    def erased_id(self, token: str, name: int) -> int:
+        """What is left of an event of an erased user, by the hash that the record knew it by."""
+        told = token.encode() + name.to_bytes(8, "little")
+        return int.from_bytes(blake2b(told, digest_size=8, key=self._salt, person=_PERSON_GONE).digest(), "little")
+
     def take(
-        self, record: Record, event: ConsumerEvent, recent: Recent, erased_ms: int
+        self, record: Record, event: ConsumerEvent, recent: Recent, erased: Erasure
     ) -> tuple[ConsumerReceipt, list[Entry]]:
         """Count a checked event in its user's record; its receipt and the entries, none where it does not count.
 
-        ``erased_ms`` is when the user's data were erased last, or -1.
+        ``erased`` is the erasure of the user's data, of whose events only this one matters.
         """
         now_ms = self.settings.clock_ms()
         at_ms = now_ms if event.time_ms is None else min(event.time_ms, now_ms)
         status, why = "accepted", ""
         if at_ms < now_ms - self.settings.keep_ms:
             status, why = "late", f"time_ms is {at_ms}; allowed is at most {self.settings.keep_days:g} days ago"
-        elif at_ms <= erased_ms:
+        elif at_ms <= erased.at_ms or self._is_erased(event, erased):
             status, why = "late", "the user's data were erased since"
         elif record.knows(event):
             status = "duplicate"
@@ -70,6 +89,10 @@ class Counting:
         entries = self.rules.after_event(record, event, recent, now_ms)
         triggered = tuple(one.id for one in entries if getattr(one, "message", None) is not None)  # type: ignore[union-attr]
         return ConsumerReceipt(id=event.id, status="accepted", triggered=triggered), [counted, *entries]
+
+    def _is_erased(self, event: ConsumerEvent, erased: Erasure) -> bool:
+        # An event without a time counts as of now whenever it is told, so only its id says that it is an old one.
+        return bool(erased.ids) and self.erased_id(self.token(event.user), id_hash(event.id)) in erased.ids
 
     def _named(self, event: ConsumerEvent, at_ms: int) -> ConsumerEvent:
         brand = event.brand

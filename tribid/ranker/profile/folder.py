@@ -23,6 +23,7 @@ from msgspec import Struct
 
 from tribid.files import replacing, write_atomically
 from tribid.ranker.profile.book import BookEntry
+from tribid.ranker.profile.counting import Erasure
 from tribid.ranker.profile.errors import ProfileDamageError
 from tribid.ranker.profile.frames import frame, frames
 from tribid.ranker.profile.messages import StockMove
@@ -45,7 +46,7 @@ class Part(Struct, forbid_unknown_fields=True):
     """A part of a snapshot; the ``last`` one says that it is whole."""
 
     records: list[Record] = []
-    erased: dict[str, int] = {}
+    erased: dict[str, Erasure] = {}
     moves: list[StockMove] = []
     unspread: list[StockMove] = []
     last: bool = False
@@ -102,18 +103,22 @@ class ProfileFolder:
                 for written in _decoded(_WRITTEN, content, path):
                     yield from written
 
-    def next_journal(self) -> int:
-        """Begin the next journal; an open file to add frames to, unbuffered."""
-        self.number += 1
-        path = self._file("journal", self.number)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+    def next_journal(self, again: bool = False) -> int:
+        """Begin the next journal, or ``again`` the newest; an open file to add frames to, unbuffered."""
+        number = self.number + (not again)
+        path = self._file("journal", number)
+        # The folder is locked, so nobody else has begun it; but a try that failed may have left something in its place.
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
         try:
-            os.write(handle, frame(_ENCODE(Begin("journal", self.number))))
+            content = memoryview(frame(_ENCODE(Begin("journal", number))))
+            while content:
+                content = content[os.write(handle, content) :]
             os.fsync(handle)
             _flush_folder(self.path)
         except BaseException:
             os.close(handle)
             raise
+        self.number = number
         return handle
 
     def write_snapshot(self, number: int, parts: Iterable[bytes]) -> int:

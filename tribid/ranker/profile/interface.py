@@ -14,6 +14,11 @@ class ProfileStore(Protocol):
     ``ProfilesUnavailableError`` where the store is closed or cannot be written.
     """
 
+    @property
+    def trouble(self) -> str:
+        """Why the store cannot be used, as far as it knows without trying; empty where it can. Names no user."""
+        ...
+
     async def take(self, events: Sequence[ConsumerEvent]) -> list[ConsumerReceipt]:
         """Count events, in order, each once; return when what was counted is kept. ``ValueError`` for a malformed one."""
         ...
@@ -29,7 +34,8 @@ class ProfileStore(Protocol):
     async def erase(self, user: str) -> bool:
         """Forget a user; return when nothing in the store names them any more. False for nobody known.
 
-        Events of theirs from before that come again are ``late``, for as long as they could count.
+        Events of theirs from before that come again are ``late``, for as long as they could count, whether they say when
+        they happened or not. For that, a salted hash of the user's name and of each event's id is kept, and nothing else.
         """
         ...
 

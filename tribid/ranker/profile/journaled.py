@@ -2,8 +2,9 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from queue import SimpleQueue
+from time import perf_counter
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from tribid.ranker.profile.record import Record, Settled
 from tribid.ranker.profile.settings import ProfileSettings
 
 _SLICE = 100  # events or users at a stretch, so that nobody else waits longer
+_STRETCH_S = 0.005
 _LEAST_BYTES = 16 * 2**20
 _ENCODE = msgspec.msgpack.Encoder().encode
 _PROFILE = msgspec.msgpack.Decoder(Profile).decode
@@ -28,18 +30,19 @@ class JournaledProfiles:
     """A ``ProfileStore`` in memory whose every change is on disk before it is answered for; use it from one event loop.
 
     What is answered survives the end of the process and, as far as the disk keeps its word, of the machine. ``profile``
-    may show an event some milliseconds before that. A snapshot is written when the journal has grown beyond 16 MiB and the
-    snapshot before. ``erase`` writes one at once, without the user; several at a time share it. What a file system keeps
-    of deleted files is beyond it. About 100 bytes of memory are taken for each event within the retention.
+    may show an event some milliseconds before that. While nothing can be written nothing is answered, and each call that
+    would change something tries anew; what was refused when that began may count all the same. A snapshot is written when
+    the journal has grown beyond 16 MiB and the snapshot before. ``erase`` writes one at once, without the user; several at
+    a time share it. What a file system keeps of deleted files is beyond it. About 100 bytes of memory are taken for each
+    event within the retention.
     """
 
     def __init__(self, folder: ProfileFolder, book: ProfileBook, writer: JournalWriter, clock_ms: Any) -> None:
         self._folder, self._book, self._writer = folder, book, writer
         self._clock_ms = clock_ms
         self._snapshotting, self._spreading = asyncio.Lock(), asyncio.Lock()
-        self._begun = self._finished = self._needed = (
-            0  # snapshots: begun, the last that is whole, the one that must be
-        )
+        # Snapshots: begun, the last that is whole, the one that must be.
+        self._begun = self._finished = self._needed = 0
         self._snapshot_bytes = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -74,13 +77,18 @@ class JournaledProfiles:
         """How many users something is known of."""
         return len(self._book.records)
 
+    @property
+    def trouble(self) -> str:
+        """Why the store cannot be used; empty where it can."""
+        return "the profiles are closed" if self._closed else self._writer.trouble
+
     def token(self, user: str) -> str:
         """A user as logs may name them."""
         return self._book.counting.token(user)
 
     async def take(self, events: Sequence[ConsumerEvent]) -> list[ConsumerReceipt]:
         """Count events, in order, each once; return when what was counted is durable."""
-        self._check()
+        await self._ready()
         check_events(events)
         receipts: list[ConsumerReceipt] = []
         for start in range(0, len(events), _SLICE):
@@ -115,7 +123,7 @@ class JournaledProfiles:
         ``ProfilesUnavailableError`` where the files could not be rewritten: the user is forgotten then, but asking again
         is what frees the files. It is also done when the store is opened next.
         """
-        self._check()
+        await self._ready()
         entry = self._book.erase(user)
         if entry is not None:
             self._keep([entry])
@@ -130,17 +138,17 @@ class JournaledProfiles:
 
     async def moved(self, moves: Sequence[StockMove]) -> None:
         """Take changes of the stock; return when what they set off is durable."""
-        self._check()
+        await self._ready()
         self._keep([entry for move in moves if (entry := self._book.move(move)) is not None])
         await self._spread()
         await self._writer.written()
 
     async def tend(self, now_ms: int | None = None) -> int:
         """Settle what is due; how many messages were made. ``now_ms``: the clock's time where it is left out."""
-        self._check()
+        await self._ready()
         made, more = await self._spread(), True
         while more:
-            entries, more = self._book.due(self._clock_ms() if now_ms is None else now_ms, _SLICE)
+            entries, more = self._book.due(self._clock_ms() if now_ms is None else now_ms, _enough())
             made += _messages(entries)
             self._keep(entries)
             await asyncio.sleep(0)
@@ -151,14 +159,14 @@ class JournaledProfiles:
 
     async def messages(self, limit: int = 100) -> list[Message]:
         """Messages that are to be sent; each is durable."""
-        self._check()
+        await self._ready()
         found = self._book.hand_out(limit, self._clock_ms())
         await self._writer.written()
         return found
 
     async def acknowledge(self, ids: Sequence[str]) -> int:
         """Say that these messages were sent."""
-        self._check()
+        await self._ready()
         entries = self._book.acknowledge(ids)
         self._keep(entries)
         await self._writer.written()
@@ -187,6 +195,12 @@ class JournaledProfiles:
         if self._closed:
             raise ProfilesUnavailableError("the profiles are closed")
         self._writer.check()
+
+    async def _ready(self) -> None:
+        """Before anything is changed: what could not be written must be, so that no more of that piles up."""
+        if not self._closed and self._writer.trouble:
+            await self._writer.retry()
+        self._check()
 
     def _keep(self, entries: Sequence[BookEntry]) -> None:
         if entries:
@@ -253,8 +267,12 @@ class JournaledProfiles:
             some = [record for user in users[start : start + _SLICE] if (record := self._book.records.get(user))]
             parts.put(_ENCODE(Part(records=some)))
             await asyncio.sleep(0)
+        erased = list(self._book.erased.items())
+        for start in range(0, len(erased), _SLICE):
+            parts.put(_ENCODE(Part(erased=dict(erased[start : start + _SLICE]))))
+            await asyncio.sleep(0)
         moves = [move for known in self._book.moves.values() for move in known]
-        parts.put(_ENCODE(Part(erased=self._book.erased, moves=moves, unspread=list(self._book.unspread.values()))))
+        parts.put(_ENCODE(Part(moves=moves, unspread=list(self._book.unspread.values()))))
 
 
 def _read(folder: ProfileFolder, book: ProfileBook) -> bool:
@@ -268,6 +286,12 @@ def _read(folder: ProfileFolder, book: ProfileBook) -> bool:
         book.apply(entry)
     book.index_all()
     return book.erased != before
+
+
+def _enough() -> Callable[[int], bool]:
+    """Whether so many users, or so much time since now, is enough at a stretch; one user may take long, by itself."""
+    until = perf_counter() + _STRETCH_S
+    return lambda users: users >= _SLICE or perf_counter() >= until
 
 
 def _messages(entries: Sequence[object]) -> int:

@@ -5,7 +5,7 @@ Decoding from JSON checks every field; an error names it (``$.consumers[3].item`
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 from tribid.ranker.messages import Name
 
@@ -120,3 +120,24 @@ class StockMove(Struct, frozen=True, kw_only=True):
     def order(self) -> tuple[int, int]:
         """What orders the changes of an item."""
         return self.time_ms, self.version
+
+    @property
+    def matters(self) -> bool:
+        """Whether the price changed, or whether there is any at all."""
+        return self.before_micros != self.after_micros or (self.before_count > 0) != (self.after_count > 0)
+
+    def since(self, last: "StockMove | None") -> "StockMove | None":
+        """The change from what ``last``, the newest that is known, left the item at; None where that changes nothing.
+
+        So a change is one change however many servers tell it, each by its own clock, and whatever a server that was
+        started anew believes the item was before.
+
+        >>> first = StockMove(item=1, before_micros=10, after_micros=8, before_count=5, after_count=5, time_ms=1)
+        >>> again = StockMove(item=1, before_micros=10, after_micros=8, before_count=5, after_count=5, time_ms=2)
+        >>> again.since(first) is None
+        True
+        """
+        if last is None:
+            return self
+        judged = structs.replace(self, before_micros=last.after_micros, before_count=last.after_count)
+        return judged if judged.matters else None

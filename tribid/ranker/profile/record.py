@@ -112,7 +112,7 @@ class Record(Struct, kw_only=True):
 
     def knows(self, event: ConsumerEvent) -> bool:
         """Whether an event of this id was counted."""
-        return _hash(event.id) in self.ids
+        return id_hash(event.id) in self.ids
 
     def forget(self, before_ms: int) -> None:
         """Drop the memory of what happened before: an event from then must not be offered again."""
@@ -140,7 +140,7 @@ class Record(Struct, kw_only=True):
             del sent[SENT:]
 
     def _count(self, event: ConsumerEvent) -> None:
-        name, at_ms, profile = _hash(event.id), event.time_ms, self.profile
+        name, at_ms, profile = id_hash(event.id), event.time_ms, self.profile
         assert at_ms is not None
         if name in self.ids:
             return
@@ -223,5 +223,6 @@ def _bound(held: dict[int, int], most: int) -> None:
         del held[min(held, key=lambda item: (held[item], -item))]
 
 
-def _hash(event: str) -> int:
+def id_hash(event: str) -> int:
+    """What a record knows a counted event by."""
     return int.from_bytes(blake2b(event.encode(), digest_size=8).digest(), "little")

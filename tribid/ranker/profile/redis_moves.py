@@ -23,15 +23,29 @@ class RedisMoves:
         self._name = secrets.token_hex(8)
 
     async def add(self, moves: Iterable[StockMove], from_ms: int, keep_ms: int) -> None:
-        """Learn of changes from ``from_ms`` on, each once; remembered for ``keep_ms``."""
-        keys = self._link.keys
+        """Learn of changes from ``from_ms`` on, each once; remembered for ``keep_ms``, the newest of each item for good."""
         for move in moves:
-            if move.time_ms >= from_ms:
-                name = f"{move.time_ms:016d}.{move.version:016d}"
-                with self._link.reached():
-                    await self._link.move(
-                        [keys.move(move.item), keys.moves, keys.moved], [name, _ENCODE(move), MOVES, keep_ms]
-                    )
+            while move.time_ms >= from_ms and not await self._added(move, keep_ms):
+                pass  # another server told of a change of this item
+
+    async def _added(self, move: StockMove, keep_ms: int) -> bool:
+        """Learn of a change as one from what the newest left; False where that is not the newest any more."""
+        keys = self._link.keys
+        with self._link.reached():
+            held = await self._link.client.hget(keys.newest, move.item) or b""
+        newest = _MOVE(held) if held else None
+        judged = move.since(newest)
+        if judged is None:
+            return True
+        content = _ENCODE(judged)
+        is_newest = newest is None or judged.order > newest.order
+        name = f"{move.time_ms:016d}.{move.version:016d}"
+        with self._link.reached():
+            done = await self._link.move(
+                [keys.move(move.item), keys.moves, keys.moved, keys.newest],
+                [name, content, MOVES, keep_ms, move.item, held, content if is_newest else held],
+            )
+        return bool(done)
 
     async def take(self) -> list[tuple[bytes, StockMove | None]]:
         """Some changes that are this server's to spread, each until ``done``; None for one that is gone."""

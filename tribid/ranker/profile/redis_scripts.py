@@ -5,11 +5,13 @@ Of a prefix ``tribid``, whose braces keep all keys on one node of a cluster:
     {tribid}:salt            32 random bytes: names users in everything that is no profile, and messages
     {tribid}:user:USER       hash: rev, counted up by every change, and body, the record as msgpack
     {tribid}:gone:TOKEN      when the data of the user of this token were erased; expires
+    {tribid}:gone_ids:TOKEN  set of salted hashes of the events that were erased with them; expires
     {tribid}:due             sorted set of users by when their first waiting message is due
     {tribid}:outbox          sorted set of message ids by when they may be handed out
     {tribid}:owner           hash: message id -> user
     {tribid}:want:ITEM       set of users who showed interest in an item
-    {tribid}:move:ITEM       hash: the newest changes of an item's stock
+    {tribid}:move:ITEM       hash: the newest changes of an item's stock; expires
+    {tribid}:newest          hash: item -> the newest change of its stock
     {tribid}:moved           how many changes of the stock there were
     {tribid}:moves           stream of changes that are to be spread; the group ``triggers`` shares them among servers
     {tribid}:log             stream of the events that were counted, users by their tokens
@@ -56,7 +58,8 @@ return 1
 """Keep a changed record if nobody changed it meanwhile: 1, or 0 and nothing."""
 
 ERASE = """
--- KEYS: user, gone, due, outbox, owner. ARGV: rev, erased at, its expiry, user, prefix, ids and items as msgpack.
+-- KEYS: user, gone, due, outbox, owner, gone_ids.
+-- ARGV: rev, erased at, its expiry, user, prefix, ids and items as msgpack, and then every event.
 if (redis.call('HGET', KEYS[1], 'rev') or '0') ~= ARGV[1] then
   return 0
 end
@@ -71,15 +74,24 @@ end
 for _, item in ipairs(held.items) do
   redis.call('SREM', ARGV[5] .. ':want:' .. item, ARGV[4])
 end
+for place = 7, #ARGV do
+  redis.call('SADD', KEYS[6], ARGV[place])
+end
+redis.call('PEXPIRE', KEYS[6], ARGV[3])
 return 1
 """
 """Remove a user if nobody changed their record meanwhile: 1, or 0 and nothing."""
 
 MOVE = """
--- KEYS: moves of the item, stream, moved. ARGV: field, move, how many to keep, their expiry.
-if redis.call('HSETNX', KEYS[1], ARGV[1], ARGV[2]) == 0 then
+-- KEYS: moves of the item, stream, moved, newest.
+-- ARGV: field, move, how many to keep, their expiry, item, the newest as it was ('' for none), the newest as it is now.
+if (redis.call('HGET', KEYS[4], ARGV[5]) or '') ~= ARGV[6] then
   return 0
 end
+if redis.call('HSETNX', KEYS[1], ARGV[1], ARGV[2]) == 0 then
+  return 1
+end
+redis.call('HSET', KEYS[4], ARGV[5], ARGV[7])
 local fields = redis.call('HKEYS', KEYS[1])
 if #fields > tonumber(ARGV[3]) then
   table.sort(fields)
@@ -90,7 +102,10 @@ redis.call('INCR', KEYS[3])
 redis.call('XADD', KEYS[2], '*', 'move', ARGV[2])
 return 1
 """
-"""Learn of a change of the stock, once; fields are of one length, so that their order is that of the changes."""
+"""Learn of a change of the stock, once, if the newest one is still what it was judged by: 1, or 0 and nothing.
+
+Fields are of one length, so that their order is that of the changes.
+"""
 
 HAND_OUT = """
 -- KEYS: outbox, owner. ARGV: now, when to hand out again, how many.
@@ -135,7 +150,7 @@ class Keys:
 
     def __init__(self, prefix: str) -> None:
         self.prefix = f"{{{prefix}}}"
-        for name in ("salt", "due", "outbox", "owner", "moved", "moves", "log"):
+        for name in ("salt", "due", "outbox", "owner", "moved", "moves", "newest", "log"):
             setattr(self, name, f"{self.prefix}:{name}")
 
     salt: str
@@ -144,6 +159,7 @@ class Keys:
     owner: str
     moved: str
     moves: str
+    newest: str
     log: str
 
     def user(self, user: str) -> str:
@@ -153,6 +169,10 @@ class Keys:
     def gone(self, token: str) -> str:
         """When a user's data were erased."""
         return f"{self.prefix}:gone:{token}"
+
+    def gone_ids(self, token: str) -> str:
+        """The events that were erased with them."""
+        return f"{self.prefix}:gone_ids:{token}"
 
     def want(self, item: int) -> str:
         """Who showed interest in an item."""

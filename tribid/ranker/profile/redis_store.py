@@ -1,13 +1,14 @@
 """``RedisProfiles``: profiles in Redis, shared by several servers."""
 
 import asyncio
+import logging
 import secrets
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from typing import TypeVar
 
-import msgspec
-
-from tribid.ranker.profile.counting import Counting, check_events
-from tribid.ranker.profile.errors import ProfilesUnavailableError
+from tribid.envs.triggers import HOUR_MS
+from tribid.ranker.profile.counting import Counting, Erasure, check_events
+from tribid.ranker.profile.errors import ProfileDamageError, ProfilesUnavailableError
 from tribid.ranker.profile.export import exported
 from tribid.ranker.profile.messages import ConsumerEvent, ConsumerReceipt, Message, Profile, StockMove
 from tribid.ranker.profile.record import Acknowledged, Entry, Record, Settled
@@ -20,11 +21,12 @@ from tribid.ranker.profile.settings import ProfileSettings
 
 _AT_ONCE = 16  # users that one call works on at the same time
 _SLICE = 100
-_ENCODE = msgspec.msgpack.Encoder().encode
-_RECORD = msgspec.msgpack.Decoder(Record).decode
+_log = logging.getLogger("tribid.ranker.profile")
 
-Work = Callable[[Record, Recent, int], Sequence[Entry]]
-"""Changes a record, told the stock's changes and when the user was erased (-1: never), and returns what it did."""
+Made = TypeVar("Made")
+
+Work = Callable[[Record, Recent, Erasure], Sequence[Entry]]
+"""Changes a record, told the stock's changes and the erasure of the user's data, and returns what it did."""
 
 Asks = Callable[[Record], Collection[int]]
 """The items whose changes settling a record may ask about."""
@@ -48,8 +50,7 @@ class RedisProfiles:
         self._counting = Counting(settings, salt)
         self._moves = RedisMoves(link, claim_ms)
         self._rewrites = rewrite_files
-        watch_stock = self._counting.rules.watch_stock
-        self._records = RedisRecords(link, self._counting.token, log_length=log_length, watch_stock=watch_stock)
+        self._records = RedisRecords(link, self._counting, log_length=log_length)
         self._at_once = asyncio.Semaphore(_AT_ONCE)
         self._closed = False
 
@@ -72,6 +73,11 @@ class RedisProfiles:
             link, settings or ProfileSettings(), salt, claim_ms=claim_ms, log_length=log_length, rewrite_files=rewrite_files
         )  # fmt: skip
 
+    @property
+    def trouble(self) -> str:
+        """Why Redis cannot be used, as the last call found it; empty where it can."""
+        return "the profiles are closed" if self._closed else self._link.trouble
+
     def token(self, user: str) -> str:
         """A user as logs may name them."""
         return self._counting.token(user)
@@ -86,15 +92,16 @@ class RedisProfiles:
             by_user.setdefault(event.user, []).append(place)
 
         async def of(user: str, places: list[int]) -> None:
-            def count(record: Record, recent: Recent, erased_ms: int) -> Sequence[Entry]:
+            def count(record: Record, recent: Recent, erased: Erasure) -> Sequence[Entry]:
                 done: list[Entry] = []
                 for place in places:
-                    receipts[place], entries = self._counting.take(record, events[place], recent, erased_ms)
+                    receipts[place], entries = self._counting.take(record, events[place], recent, erased)
                     done += entries
                 return done
 
             items = {item for place in places if (item := events[place].item) is not None}
-            await self._change(user, count, items if self._counting.rules.watch_stock else ())
+            ids = [events[place].id for place in places]
+            await self._change(user, count, items if self._counting.rules.watch_stock else (), ids)
 
         await asyncio.gather(*(of(user, places) for user, places in by_user.items()))
         return [receipt for receipt in receipts if receipt is not None]
@@ -114,13 +121,14 @@ class RedisProfiles:
     async def erase(self, user: str) -> bool:
         """Forget a user; return when Redis, and unless told otherwise its files, hold nothing of them."""
         self._check()
-        erased_ms, was_known = self._settings.clock_ms(), False
-        while not was_known and not (found := await self._records.found(user)).is_new:
-            was_known = await self._records.erase(found, erased_ms, self._settings.forget_ms)
+        erased_ms = self._settings.clock_ms()
+        was_known: bool | None = False
+        while was_known is False:  # somebody else changed the record meanwhile
+            was_known = await self._records.erase(user, erased_ms, self._settings.forget_ms)
         was_logged = await remove_logged(self._link, self.token(user))
         if (was_known or was_logged) and self._rewrites:
             await self._link.rewrite_files()
-        return was_known
+        return bool(was_known)
 
     async def moved(self, moves: Sequence[StockMove]) -> None:
         """Take changes of the stock; return when Redis has them, and what they set off as far as this server spread them."""
@@ -135,7 +143,7 @@ class RedisProfiles:
         rules = self._counting.rules
         now_ms = self._settings.clock_ms() if now_ms is None else now_ms
 
-        def settle(record: Record, recent: Recent, _: int) -> Sequence[Entry]:
+        def settle(record: Record, recent: Recent, _: Erasure) -> Sequence[Entry]:
             return rules.due(record, recent, now_ms)
 
         while True:
@@ -144,9 +152,13 @@ class RedisProfiles:
             if not users:
                 return made
             done = await asyncio.gather(
-                *(self._change(user.decode(), settle, asks=rules.asks, always=True) for user in users)
+                *(_for_one(self._change(user.decode(), settle, asks=rules.asks, always=True)) for user in users)
             )
-            made += sum(map(_messages, done))
+            for user, entries in zip(users, done, strict=True):
+                made += _messages(entries or ())
+                if entries is None:  # tried again in an hour: somebody may have mended it
+                    with self._link.reached():
+                        await self._link.client.zadd(self._keys.due, {user: now_ms + HOUR_MS}, xx=True)
 
     async def messages(self, limit: int = 100) -> list[Message]:
         """Messages that are to be sent; no other server hands out the same ones before their lease ends."""
@@ -157,7 +169,8 @@ class RedisProfiles:
                 [self._keys.outbox, self._keys.owner], [now_ms, now_ms + round(self._settings.lease_s * 1000), limit]
             )
         users = list(dict.fromkeys(user for _, user in found if user is not None))
-        records = dict(zip(users, await asyncio.gather(*(self._held(user.decode()) for user in users)), strict=True))
+        held = await asyncio.gather(*(_for_one(self._held(user.decode())) for user in users))
+        records = dict(zip(users, held, strict=True))
         boxes = [(name.decode(), records.get(user)) for name, user in found]
         return [record.outbox[name] for name, record in boxes if record is not None and name in record.outbox]
 
@@ -172,9 +185,8 @@ class RedisProfiles:
         known = 0
         for name, owner in zip(names, owners, strict=True):
             if owner is not None:
-                known += len(
-                    await self._change(owner.decode(), lambda record, *_, name=name: _acknowledged(record, name))
-                )
+                changing = self._change(owner.decode(), lambda record, *_, name=name: _acknowledged(record, name))
+                known += len(await _for_one(changing) or ())
         return known
 
     async def records(self) -> AsyncIterator[Record]:
@@ -210,20 +222,21 @@ class RedisProfiles:
         return None if found.is_new else found.record
 
     async def _change(
-        self, user: str, work: Work, items: Collection[int] = (), *, asks: Asks | None = None, always: bool = False
-    ) -> Sequence[Entry]:
+        self, user: str, work: Work, items: Collection[int] = (), ids: Sequence[str] = (), *, asks: Asks | None = None,
+        always: bool = False,
+    ) -> Sequence[Entry]:  # fmt: skip
         """Decide a change of a record and keep it, again and again until nobody else changed it meanwhile.
 
-        ``items``, or those that ``asks`` finds in the record, are the ones whose changes the work looks at. Nothing is kept
-        where nothing was done, but ``always``.
+        ``items``, or those that ``asks`` finds in the record, are the ones whose changes the work looks at, ``ids`` the
+        events. Nothing is kept where nothing was done, but ``always``.
         """
         while True:
             async with self._at_once:
-                found = await self._records.found(user, items)
+                found = await self._records.found(user, items, ids)
                 if asks is not None and not set(asked := asks(found.record)) <= set(items):
                     items = asked
                     continue
-                entries = work(found.record, found.moves, found.erased_ms)
+                entries = work(found.record, found.moves, found.erased)
                 if not entries and (found.is_new or not always):
                     return entries
                 if await self._records.keep(found, entries):
@@ -242,16 +255,27 @@ class RedisProfiles:
     async def _spread_one(self, move: StockMove) -> int:
         made, place = 0, 0
 
-        def changed(record: Record, recent: Recent, _: int) -> Sequence[Entry]:
+        def changed(record: Record, recent: Recent, _: Erasure) -> Sequence[Entry]:
             return self._counting.rules.after_change(record, move, recent, self._settings.clock_ms())
 
         while True:
             with self._link.reached():
                 place, users = await self._link.client.sscan(self._keys.want(move.item), place, count=_SLICE)
-            done = await asyncio.gather(*(self._change(user.decode(), changed, (move.item,)) for user in users))
-            made += sum(map(_messages, done))
+            done = await asyncio.gather(
+                *(_for_one(self._change(user.decode(), changed, (move.item,))) for user in users)
+            )
+            made += sum(_messages(entries or ()) for entries in done)
             if place == 0:
                 return made
+
+
+async def _for_one(work: Awaitable[Made]) -> Made | None:
+    """What the work makes; None, and a line in the log, for a record that cannot be read: it must not stop all others."""
+    try:
+        return await work
+    except ProfileDamageError as error:
+        _log.error("a user is left out: %s", error)
+        return None
 
 
 def _acknowledged(record: Record, name: str) -> list[Entry]:

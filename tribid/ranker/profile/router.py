@@ -111,12 +111,20 @@ class ProfileEndpoints:
 def profile_routes(store: ProfileStore) -> "list[Route]":
     """The routes of a store, for the service's application, which answers the errors that they raise."""
     try:
+        from starlette.convertors import PathConvertor, register_url_convertor
         from starlette.requests import Request
         from starlette.responses import Response
         from starlette.routing import Route
     except ImportError as error:
         raise ImportError("serving profiles needs FastAPI: pip install 'tribid[serve]'") from error
     endpoints = ProfileEndpoints(store)
+
+    class Anything(PathConvertor):
+        """The rest of an address to its last character; ``path`` leaves out a line's end there, and takes none inside."""
+
+        regex = "(?s:.*)"
+
+    register_url_convertor("anything", Anything())
 
     def json(answer: Callable[[Request], Awaitable[bytes]]) -> Callable[[Request], Awaitable[Response]]:
         async def answered(request: Request) -> Response:
@@ -138,8 +146,8 @@ def profile_routes(store: ProfileStore) -> "list[Route]":
         return await endpoints.acknowledge(await request.body())
 
     return [
-        Route("/v1/profile/{user:path}", json(profile), methods=["GET"], include_in_schema=False),
-        Route("/v1/profile/{user:path}", json(erase), methods=["DELETE"], include_in_schema=False),
+        Route("/v1/profile/{user:anything}", json(profile), methods=["GET"], include_in_schema=False),
+        Route("/v1/profile/{user:anything}", json(erase), methods=["DELETE"], include_in_schema=False),
         Route("/v1/messages", json(messages), methods=["GET"], include_in_schema=False),
         Route("/v1/messages:ack", json(acknowledge), methods=["POST"], include_in_schema=False),
     ]

@@ -63,10 +63,10 @@ class Rules:
         return self._begin(record, self._stock_causes(record, change), recent, now_ms)
 
     def due(self, record: Record, recent: Recent, now_ms: int) -> list[Entry]:
-        """Settle what is due: sent where its reason still holds, put off where it is quiet."""
+        """Settle what is due: sent where its reason still holds, put off where it is quiet or something newer waits."""
         ready = [waiting for waiting in record.waiting.values() if waiting.due_ms <= now_ms]
         entries = []
-        for waiting in sorted(ready, key=lambda one: (-self._priority(one.trigger), one.due_ms, one.id)):
+        for waiting in sorted(ready, key=lambda one: (-self._priority(one.trigger), one.due_ms, -one.cause_ms, one.id)):
             entries.append(self._settled(record, waiting, recent, now_ms))
             record.apply(entries[-1])
         return entries
@@ -140,10 +140,9 @@ class Rules:
         item: int | None = None
         why: str | None = "the scenario has no such trigger any more"
         if trigger is not None:
-            quiet_until = trigger.quiet_until(now_ms)
-            if quiet_until > now_ms:
-                later = structs.replace(waiting, due_ms=quiet_until)
-                return Waits(user, later)
+            due_ms = max(trigger.quiet_until(now_ms), _after_newer(record, trigger, waiting))
+            if due_ms > now_ms:
+                return Waits(user, structs.replace(waiting, due_ms=due_ms))
             why = _why_not(record, trigger, waiting, now_ms)
             item = self._item(record, trigger, waiting, recent) if why is None else None
             if why is None and item is None:
@@ -217,3 +216,18 @@ def _interest_ms(record: Record, change: StockMove, trigger: Trigger) -> int | N
 def _newest_in_cart(record: Record) -> tuple[int, int] | None:
     cart = record.profile.cart
     return max(cart.items(), key=lambda one: (one[1], one[0]), default=None)
+
+
+def _after_newer(record: Record, trigger: Trigger, waiting: Waiting) -> int:
+    """When what is still in the cart is looked at again because something newer in it waits; 0 where nothing does."""
+    newest = _newest_in_cart(record)
+    if trigger.kind != "cart_abandoned" or newest is None or record.profile.cart.get(waiting.item) != waiting.cause_ms:
+        return 0
+    return max(
+        (
+            other.due_ms
+            for other in record.waiting.values()
+            if other.trigger == trigger.name and (other.item, other.cause_ms) == newest and other.id != waiting.id
+        ),
+        default=0,
+    )

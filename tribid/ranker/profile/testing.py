@@ -47,6 +47,7 @@ async def check_profiles(make: MakeProfiles) -> None:
 
 
 async def _counts(store: ProfileStore, clock: Clock) -> None:
+    same(store.trouble, "", "the trouble of a store that is well")
     events = [
         event_of("1", "view", item=3, time_ms=NOON - 5), event_of("2", "view", item=4, brand="zen", time_ms=NOON - 4),
         event_of("3", "cart", item=3), event_of("4", "favourite", item=9), event_of("5", "exposure", brand="zen"),
@@ -174,10 +175,19 @@ async def _erases(store: ProfileStore, clock: Clock) -> None:
     same(await statuses(store, *mine), ["late", "late"], "events from before the erasure")
     clock.go(6)
     same(await store.tend(), 0, "messages that waited for an erased user")
-    same(await statuses(store, event_of("1", "view", item=7)), ["accepted"], "an event from after the erasure")
+    same(await statuses(store, event_of("3", "view", item=7)), ["accepted"], "an event from after the erasure")
     profile = await store.profile("ann")
     assert profile is not None and profile.viewed == [(7, clock.now_ms)], "what was erased came back"
     assert await store.profile("bob") is not None, "another user was erased"
+    untimed = [event_of("4", "view", item=8), event_of("5", "view", item=9)]
+    same(await statuses(store, untimed[0]), ["accepted"], "an event that does not say when it happened")
+    assert await store.erase("ann")
+    clock.go(1)
+    same(await statuses(store, *untimed), ["late", "accepted"], "one from before the erasure, and one that is new")
+    assert await store.erase("ann")
+    clock.go(1)
+    same(await statuses(store, *untimed), ["late", "late"], "both after another erasure")
+    same(await statuses(store, event_of("4", "view", "bob", item=8)), ["accepted"], "another user's event of this id")
 
 
 async def _hands_out(store: ProfileStore, clock: Clock) -> None:
@@ -217,3 +227,4 @@ async def _closed(store: ProfileStore) -> None:
         except ProfilesUnavailableError:
             continue
         raise AssertionError("a closed store answers")
+    assert store.trouble, "a closed store says nothing of it"

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from msgspec import structs
+
 from tribid.envs.triggers import DAY_MS, HOUR_MS, Trigger
 from tribid.ranker.profile.interface import ProfileStore
 from tribid.ranker.profile.messages import ConsumerEvent, Message, StockMove
@@ -26,11 +28,11 @@ class Clock:
         self.now_ms += round(hours * HOUR_MS)
 
 
-def drop(item: int, at_ms: int, version: int = 0) -> StockMove:
-    """An item's price fell from 100 to 80 units."""
+def drop(item: int, at_ms: int, version: int = 0, *, units: tuple[int, int] = (100, 80)) -> StockMove:
+    """An item's price fell, from 100 to 80 units unless told otherwise."""
+    before, after = (1_000_000 * one for one in units)
     return StockMove(
-        item=item, before_micros=100_000_000, after_micros=80_000_000, before_count=5, after_count=5, time_ms=at_ms,
-        version=version,
+        item=item, before_micros=before, after_micros=after, before_count=5, after_count=5, time_ms=at_ms, version=version
     )  # fmt: skip
 
 
@@ -75,9 +77,7 @@ async def _price_drop(store: ProfileStore, clock: Clock) -> None:
     await statuses(
         store, event_of("1", "view", item=5, time_ms=NOON - 9), event_of("1", "view", "bob", item=6, time_ms=NOON - 9)
     )
-    small = StockMove(
-        item=5, before_micros=100, after_micros=96, before_count=1, after_count=1, time_ms=NOON - 8
-    )  # fmt: skip
+    small = drop(5, NOON - 8, units=(100, 96))
     await store.moved([small, drop(5, NOON), drop(5, NOON), drop(7, NOON)])
     found = await sent_by(store)
     same([(one.user, one.trigger, one.item) for one in found], [("ann", "cheaper", 5)], "a price drop")
@@ -87,7 +87,9 @@ async def _price_drop(store: ProfileStore, clock: Clock) -> None:
     assert profile is not None
     same(profile.sent, [("email", "cheaper", NOON)], "sent")
     clock.go(1)
-    await store.moved([drop(5, NOON + 5)])
+    await store.moved([drop(5, NOON + 5), drop(5, NOON + 6, units=(100, 78))])
+    same(await sent_by(store), [], "the same price, told as another change, and one that is hardly lower than it")
+    await store.moved([drop(5, NOON + 7, units=(100, 60))])
     again = await sent_by(store)
     assert [one.item for one in again] == [5] and again[0].id != found[0].id, f"the next price drop: {again}"
 
@@ -108,6 +110,8 @@ async def _back_in_stock(store: ProfileStore, clock: Clock) -> None:
     same(await sent_by(store), [], "sold out")
     await store.moved([back, back, gone])
     same([(one.trigger, one.item) for one in await sent_by(store)], [("back", 5)], "back in stock")
+    await store.moved([structs.replace(back, time_ms=NOON - 1)])
+    same(await sent_by(store), [], "back in stock, told as another change")
 
 
 async def _cart(store: ProfileStore, clock: Clock) -> None:
@@ -124,6 +128,23 @@ async def _cart(store: ProfileStore, clock: Clock) -> None:
     clock.go(4)
     await store.tend()
     same([one.user for one in await sent_by(store)], ["dee"], "a cart of later")
+
+
+async def _two_in_cart(store: ProfileStore, clock: Clock) -> None:
+    await statuses(store, event_of("1", "cart", item=5), event_of("1", "cart", "bob", item=5))
+    clock.go(2)
+    await statuses(store, event_of("2", "cart", item=6), event_of("2", "cart", "bob", item=6))
+    clock.go(3)
+    same(await store.tend(), 0, "messages while something newer is in the cart")
+    await statuses(store, event_of("3", "cart_removed", item=6))
+    clock.go(2)
+    same((await store.tend(), await store.tend()), (2, 0), "messages four hours after the last was added")
+    found = sorted((one.user, one.item) for one in await sent_by(store))
+    same(found, [("ann", 5), ("bob", 6)], "the newest that is left in the cart")
+    clock.go(24)
+    await statuses(store, event_of("4", "cart_removed", "bob", item=6))
+    clock.go(24)
+    same(await store.tend(), 0, "messages about what is older than what was written about")
 
 
 async def _complement(store: ProfileStore, clock: Clock) -> None:
@@ -166,4 +187,4 @@ async def _capped(store: ProfileStore, clock: Clock) -> None:
     same(await store.tend(), 1, "a day later")
 
 
-TRIGGER_CHECKS = (_price_drop, _late_view, _back_in_stock, _cart, _complement, _quiet, _capped)
+TRIGGER_CHECKS = (_price_drop, _late_view, _back_in_stock, _cart, _two_in_cart, _complement, _quiet, _capped)

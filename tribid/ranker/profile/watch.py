@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -61,7 +62,8 @@ class Watch:
             raise ValueError(f"every_s is {every_s:g}; allowed is 0.01 to 3600")
         self._store, self._stock, self._every_s = store, stock, every_s
         self._untold: deque[StockMove] = deque(maxlen=MOST)
-        self._stirred = asyncio.Event()
+        self._adding = threading.Lock()
+        self._stirred, self._ends = asyncio.Event(), asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._leave: Callable[[], None] | None = None
 
@@ -74,7 +76,8 @@ class Watch:
         def changed(change: Change) -> None:
             move = move_of(change)
             if move is not None:
-                self._untold.append(move)
+                with self._adding:
+                    self._untold.append(move)
                 loop.call_soon_threadsafe(self._stirred.set)
 
         if self._stock is not None:
@@ -87,27 +90,30 @@ class Watch:
             return
         if self._leave is not None:
             self._leave()
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        # Asked to end rather than cancelled: a cancellation is lost where it meets the end of what is waited for.
+        self._ends.set()
+        self._stirred.set()
+        await self._task
         self._task = None
         await self._tell()
 
     async def _run(self) -> None:
-        while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stirred.wait(), self._every_s)
+        while not self._ends.is_set():
+            await self._wait_for(self._stirred)
             self._stirred.clear()
             if not await self._tell():
-                await asyncio.sleep(self._every_s)
+                await self._wait_for(self._ends)
+
+    async def _wait_for(self, event: asyncio.Event) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._every_s):
+                await event.wait()
 
     async def _tell(self) -> bool:
         """Tell the store what it has not been told; whether it could be."""
         try:
             while self._untold:
-                some = [self._untold[place] for place in range(min(_AT_ONCE, len(self._untold)))]
-                await self._store.moved(some)
-                for _ in some:
-                    self._untold.popleft()
+                await self._tell_some([self._untold.popleft() for _ in range(min(_AT_ONCE, len(self._untold)))])
             await self._store.tend()
         except ProfilesUnavailableError as error:
             _log.warning("profiles are not tended: %s", error)
@@ -117,13 +123,22 @@ class Watch:
             return False
         return True
 
+    async def _tell_some(self, some: list[StockMove]) -> None:
+        """Tell the store of changes that were taken from those that wait; they wait again if it cannot be told."""
+        try:
+            await self._store.moved(some)
+        except BaseException:
+            with self._adding:
+                room = MOST - len(self._untold)
+                self._untold.extendleft(reversed(some[-room:] if room else []))
+            raise
+
 
 def move_of(change: Change) -> StockMove | None:
     """The change as triggers see it; None where neither the price nor whether there is any at all changed."""
     before, after = change.before, change.after
-    if before.price_micros == after.price_micros and (before.count > 0) == (after.count > 0):
-        return None
-    return StockMove(
+    move = StockMove(
         item=change.item, before_micros=before.price_micros, after_micros=after.price_micros, before_count=before.count,
         after_count=after.count, time_ms=change.time_ms, version=change.version,
     )  # fmt: skip
+    return move if move.matters else None

@@ -56,7 +56,9 @@ class Serving:
             return "stopped by an error; the server's log has it"
         if self.live is None:
             return "opening policies and ledger"
-        return "the ledger or the clock fails; the server's log has it" if self.live.trouble else ""
+        if self.live.trouble:
+            return "the ledger or the clock fails; the server's log has it"
+        return "profiles cannot be kept; the server's log has it" if self.consumers and self.consumers.trouble else ""
 
     def ranker(self) -> LiveRanker:
         """The ranker; ``ServiceError`` 503 before it is open and after its background work failed.
