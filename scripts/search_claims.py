@@ -25,7 +25,8 @@ from tribid.envs.search.factors import NAMES
 from tribid.envs.search.scene import SearchScene
 from tribid.envs.search.world import own_items, search_world
 from tribid.evaluation.floor_plot import draw_front
-from tribid.evaluation.floors import Indices, Ranks, front, in_order_by_share
+from tribid.evaluation.floors import Indices, front, in_order_by_share
+from tribid.evaluation.search_floors import REACHED, choices, described
 from tribid.evaluation.search_sides import Market
 from tribid.evaluation.statistics import Interval, t_interval
 from tribid.files import read_json, write_atomically, write_json
@@ -45,11 +46,6 @@ RULES = ("price floor", "desktop carried to mobile", "mobile's discount")
 WAYS = ("listwise, corrected", "pairwise, corrected", "listwise, raw clicks", "relevance alone")
 ROWS = {"without": (OWN, *NAMES, *RULES), "alpha": tuple(f"{a:,.0f}" for a in ALPHAS), "learnt": (OWN, *WAYS)}
 """The variants of each group, the one that others are compared with first."""
-
-REACHED = (
-    "user", "platform alone", "platform", "seller", "price of user floor to platform", "price of user floor to seller",
-    "price of platform floor to seller",
-)  # fmt: skip
 
 
 def main() -> None:
@@ -120,23 +116,6 @@ def learning(scene: SearchScene, seed: int, options: argparse.Namespace) -> dict
     return {f"learnt|{n}": market.outcome(w).sides() for n, w in zip(ROWS["learnt"], weights, strict=True)}
 
 
-def choices(scene: SearchScene, market: Market) -> Indices:
-    """The sides' indices of each search under twelve rankings: four sets of weights at three shadow bids.
-
-    The user's index is clicks that stay, the platform's its income, the sellers' what they keep.
-    """
-    names = np.array(NAMES)
-    own = scene.weights
-    dear = np.where(names == "order_value", 30.0, own)
-    rotating = np.where(names == "off_shelf", 40.0, own)
-    liked = np.where(np.isin(names, ("bounce", "dwell", "favourites", "personal")), 3.0 * own, own)
-    ranks = [market.outcome(w, alpha) for w in (own, dear, rotating, liked) for alpha in (0.0, 1e6, 1e8)]
-    user, platform, seller = (
-        np.stack([getattr(rank, field) for rank in ranks], axis=1) for field in ("satisfied", "income", "net")
-    )
-    return Indices(user=user, platform=platform, seller=seller)
-
-
 def floors(indices: Indices) -> dict[str, dict[str, float]]:
     """What the order user, platform, seller reaches and its prices: per search, and as one mixture for all searches."""
     mean = Indices(
@@ -149,17 +128,6 @@ def floors(indices: Indices) -> dict[str, dict[str, float]]:
             ranks = in_order_by_share(given, user=user, platform=rule.platform_floor)
             told[f"floors|{way}, user {user:.0%}"] = described(ranks)
     return told
-
-
-def described(ranks: Ranks) -> dict[str, float]:
-    """The numbers of both programs."""
-    first, second = ranks.platform, ranks.seller
-    reached, price = second.reached, second.price
-    numbers = (
-        reached["user"], first.reached["platform"], reached["platform"], reached["seller"],
-        first.price["user"], price["user"], price["platform"],
-    )  # fmt: skip
-    return dict(zip(REACHED, numbers, strict=True))
 
 
 def plotted(options: argparse.Namespace) -> str:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.envs.attribution.test_paths import logs, orders, touches
+from tribid.envs import market
 from tribid.envs.attribution.accounting import attributed, cpa_account
 from tribid.envs.attribution.config import Attribution
 from tribid.envs.attribution.credit import METHODS, OF_ALL_PATHS
@@ -229,3 +230,20 @@ def test_a_rule_of_credit_is_refused_where_no_reward_reads_it():
         journey.with_changes(reward__attribution={"method": "last"})
     changed = journey.with_changes(reward__part="attributed", reward__attribution={"method": "last"})
     assert changed.reward.attribution.method == "last"
+
+
+def test_the_reward_of_many_days_is_what_each_earns_alone() -> None:
+    scenario = load_scenario("journey").with_changes(
+        world__traffic__requests=600, world__traffic__ticks=3, world__users__count=100, world__catalogue__items=200,
+        reward__part="attributed",
+    )  # fmt: skip
+    many, alone = market.reset_many(scenario, [1, 2], [0, 0]), [market.reset(scenario, seed, 0) for seed in (1, 2)]
+    ones = np.ones(many.multipliers.shape)
+    part = REWARDS["attributed"]
+    for _ in range(3):
+        after = market.step_many(many, ones)
+        each = [market.step(one, ones[0])[0] for one in alone]
+        wanted = [part(*pair, scenario.reward) for pair in zip(alone, each, strict=True)]
+        np.testing.assert_array_equal(part(many, after, scenario.reward), np.stack(wanted))
+        many, alone = after, each
+    assert many.total.counts.conversions.sum() > 0

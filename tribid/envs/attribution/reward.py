@@ -6,6 +6,7 @@ channel's credit. The reward is the increase of the score, so that a day's rewar
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -63,6 +64,12 @@ def rewarded_log(state: MarketState, lookback_hours: float = LOOKBACK_HOURS) -> 
     return _log(state, recent.rows(np.isin(pair, pair[today])))
 
 
+def days_of(state: MarketState) -> list[MarketState]:
+    """The days of a state of many, each as a state of its own for those who read its memory; its books stay together."""
+    memories = state.memory if isinstance(state.memory, tuple) else (None,) * len(state.days)
+    return [replace(state, day=day, days=(), memory=own) for day, own in zip(state.days, memories, strict=True)]
+
+
 def memory_of(state: MarketState) -> Memory:
     """The memory of a journey's day, or ``ValueError`` for any other state."""
     memory = state.memory
@@ -88,17 +95,20 @@ def attributed_reward(
 ) -> RewardPart:
     """A reward part that credits orders by ``method`` and pays for those of the ``paid`` channels (by default all).
 
-    ``read`` finds the log of a state of one day. Clicks are counted as ever; the money value, the target CPA and the target
-    ROAS all stand on the attributed conversions.
+    ``read`` finds the log of a state of one day; of a state of many, each day's own is read. Clicks are counted as ever; the
+    money value, the target CPA and the target ROAS all stand on the attributed conversions.
     """
 
-    def scored(state: MarketState, reward: Reward) -> NDArray[np.float64]:
+    def credited(state: MarketState) -> NDArray[np.float64]:
         log = read(state)
         told = attributed(
             log.touches, log.orders, brands=len(state.advertisers), channels=channels, method=method,
             lookback_hours=lookback_hours, since_hours=log.since_hours, **settings,
         )  # fmt: skip
-        conversions, _ = told.paid(paid)
+        return told.paid(paid)[0]
+
+    def scored(state: MarketState, reward: Reward) -> NDArray[np.float64]:
+        conversions = np.stack([credited(one) for one in days_of(state)]) if state.days else credited(state)
         ledger = state.total._replace(counts=state.total.counts._replace(conversions=conversions))
         return score(state.advertisers, ledger, reward.penalty_exponent)
 

@@ -12,6 +12,7 @@ from tribid.evaluation.journey.measures import MEASURES, NOTES
 from tribid.evaluation.journey.plot import forest_svg
 from tribid.evaluation.journey.table import ENOUGH, Difference, cell_text, differences, reading, said
 from tribid.evaluation.results import commit, machine
+from tribid.evaluation.search_floors import floor_prices
 from tribid.files import write_atomically
 
 
@@ -50,6 +51,8 @@ def page_text(plan: JourneyPlan, rows: Sequence[Difference], origin: Origin, pic
     if plan.seeds < ENOUGH:
         parts.append(f"Neither gain nor loss is named: {plan.seeds} seeds are too few; {ENOUGH} are the least.\n")
     parts += [f"* {reading(one, plan.seeds)}{_where(one)}" for one in rows]
+    if "search" in {one.row.world for one in rows} and plan.seeds > 1:
+        parts += ["", *_floors(plan.seeds)]
     return "\n".join(parts).rstrip() + "\n"
 
 
@@ -65,6 +68,26 @@ def markdown_table(rows: Sequence[Difference], seeds: int) -> str:
             cells.append(f"**{text}**" if told else text)
         lines.append(line([one.row.part, one.row.against, one.row.world, *cells]))
     return "\n".join(lines)
+
+
+def _floors(seeds: int) -> list[str]:
+    """Search worlds: the platform's index above the user's floor, the sellers' above both, and each floor's price."""
+    shown = (
+        ("platform", "platform reaches, micros"), ("price of user floor to platform", "price of the user's floor to it"),
+        ("seller", "sellers reach, micros"), ("price of platform floor to seller", "price of the platform's floor to them"),
+    )  # fmt: skip
+    told = [
+        "## User, then platform, then seller\n",
+        "In search worlds, for each search: the platform's income as large as possible above a floor of the users' (clicks "
+        "that stay), then what sellers keep above both. A price is the floor's dual: what the side gains if the floor is "
+        "one unit lower. Means over worlds with 95 % t-intervals; the indices are of the true rates.\n",
+        line(["user's floor, of the best", *(words for _, words in shown)]),
+        line(["---"] * (1 + len(shown))),
+    ]
+    for share, found in floor_prices(seeds).items():
+        cells = (found[name] for name, _ in shown)
+        told.append(line([f"{share:.0%}", *(f"{one.point:.4g} [{one.low:.4g}, {one.high:.4g}]" for one in cells)]))
+    return told
 
 
 def _protocol(plan: JourneyPlan) -> str:
