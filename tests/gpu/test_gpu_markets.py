@@ -17,6 +17,7 @@ from tribid.envs.reward import REWARDS, score
 from tribid.envs.scenario import load_scenario
 from tribid.gpu import engine, markets, observation
 from tribid.gpu.markets import DeviceMarkets
+from tribid.gpu.reward import REWARDS as ON_A_DEVICE
 
 FEED = {"world__traffic__requests": 1500, "world__traffic__ticks": 10, "generated__count": 7}
 
@@ -62,7 +63,11 @@ def play_beside_the_host(scenario, device, days, **options):
         np.testing.assert_allclose(played.terminal_score.cpu().numpy(), final, rtol=1e-12)
 
 
-@pytest.mark.parametrize("part", [slow_but("own", part) for part in sorted(REWARDS)])
+def test_a_device_pays_every_reward_but_the_credit_that_only_a_journey_gives():
+    assert set(REWARDS) - set(ON_A_DEVICE) == {"attributed"}
+
+
+@pytest.mark.parametrize("part", [slow_but("own", part) for part in sorted(ON_A_DEVICE)])
 def test_days_are_the_hosts_under_every_reward(part, device):
     play_beside_the_host(load_scenario("tiny").with_changes(reward__part=part), device, days=2)
 

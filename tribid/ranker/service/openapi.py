@@ -58,6 +58,7 @@ def document(base: dict[str, Any], serving: Serving) -> dict[str, Any]:
     """The whole document: ``base`` is FastAPI's, of the routes that it knows itself (OpenRTB's)."""
     types = _TYPES if serving.consumers is None else (*_TYPES, *_CONSUMER_TYPES)
     _, schemas = msgspec.json.schema_components(types, ref_template=_REF)
+    schemas = {name: _untupled(schema) for name, schema in schemas.items()}
     paths: dict[str, Any] = {}
     for operation in _operations(serving):
         paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
@@ -74,6 +75,20 @@ def document(base: dict[str, Any], serving: Serving) -> dict[str, Any]:
         for path in (*PROBES, *NOTICE_PATHS, PICTURE_ROUTE, CLICK_ROUTE):
             for operation in paths.get(path, {}).values():
                 operation["security"] = []
+    return found
+
+
+def _untupled(schema: Any) -> Any:
+    """``prefixItems`` as an array of a length, of any of its items: few makers of clients know the exact keyword."""
+    if isinstance(schema, list):
+        return [_untupled(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {name: _untupled(part) for name, part in schema.items()}
+    places = found.pop("prefixItems", None)
+    if places is not None:
+        kinds = [place for n, place in enumerate(places) if place not in places[:n]]
+        found["items"] = kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
     return found
 
 
