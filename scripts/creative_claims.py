@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from tribid.evaluation.statistics import Interval, stratified_bootstrap
+from tribid.evaluation.statistics import claim_verdict, t_interval
 from tribid.files import read_json, write_json
 from tribid.models.creatives.bandits import CreativeBandit, EpsilonGreedy, Thompson, Uniform, VisualGreedy
 from tribid.models.creatives.hybrid import HybridBandit
@@ -46,6 +46,9 @@ def main() -> None:
         if options.results:
             write_json(options.results, found)
     console = Console()
+    if len(found) < 2:
+        console.print("one world bears no interval; add others")
+        return
     console.print(table(found))
     for claim, told in claims(found).items():
         console.print(f"{claim}: {told}")
@@ -106,7 +109,7 @@ def table(found: Found) -> Table:
         gain = column(found, name, 0) - start
         late = column(found, name, 1) / column(found, "uniform", 1) - 1.0
         cells = (100.0 * gain / start, 100.0 * late, 100.0 * gain / room, column(found, name, 2))
-        shown.add_row(name, *(str(interval(cell)) for cell in cells))
+        shown.add_row(name, *(str(t_interval(cell)) for cell in cells))
     return shown
 
 
@@ -116,18 +119,9 @@ def claims(found: Found) -> dict[str, str]:
     stated += [("VAM-greedy", "Thompson"), ("VAM-Warmup", "VAM-greedy"), ("LinUCB", "Thompson")]
     told = {}
     for better, worse in stated:
-        gain = interval(100.0 * (column(found, better, 0) / column(found, worse, 0) - 1.0))
-        said = "shown" if gain.low > 0 else "denied" if gain.high < 0 else "not told apart"
-        said = said if len(found) > 1 else "not told apart by one world"
-        told[f"{better} earns more clicks than {worse}"] = f"{said} ({gain} %)"
+        gain = t_interval(100.0 * (column(found, better, 0) / column(found, worse, 0) - 1.0))
+        told[f"{better} earns more clicks than {worse}"] = f"{claim_verdict(gain)} ({gain} %)"
     return told
-
-
-def interval(values: NDArray[np.float64]) -> Interval:
-    """The mean over worlds with its 95 % bootstrap interval; of one world, its value."""
-    if len(values) == 1:
-        return Interval(float(values[0]), float(values[0]), float(values[0]))
-    return stratified_bootstrap(values, np.mean)
 
 
 def arguments() -> argparse.Namespace:

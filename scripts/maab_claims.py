@@ -5,7 +5,7 @@ python scripts/maab_claims.py --seeds 10 --days 120    # narrower
 python scripts/maab_claims.py --richer 0.7             # one bidder has 70 % of the money: does it win most?
 
 Wen et al. (WSDM 2022) report that competing learners let the richer bidder win most, that cooperating ones raise welfare and
-cut revenue, and that bars bring revenue back. Prints the means with 95 % bootstrap intervals over trainings, and for each
+cut revenue, and that bars bring revenue back. Prints the means with Student's 95 % intervals over trainings, and for each
 claim whether these runs show it, deny it, or cannot tell.
 """
 
@@ -21,7 +21,7 @@ from rich.table import Table
 from tribid.agents.multi.q_learning import QRule
 from tribid.agents.multi.shared_credit import VARIANTS
 from tribid.agents.multi.two_agent_game import Outcome, TwoAgentGame, train_and_judge
-from tribid.evaluation.statistics import Interval, stratified_bootstrap
+from tribid.evaluation.statistics import claim_verdict, t_interval
 
 NAMES = {"cm_il": "CM-IL", "co_il": "CO-IL", "mix_il": "MIX-IL", "maab_fix": "MAAB, fixed bar", "maab": "MAAB"}
 RULE = QRule(
@@ -32,6 +32,8 @@ RULE = QRule(
 def main() -> None:
     """Train every method under every seed, judge all on the same games, print the table and the claims."""
     options = arguments()
+    if options.seeds < 2:
+        raise SystemExit(f"--seeds is {options.seeds}; one training bears no interval, ask for 2 or more")
     torch.set_num_threads(1)
     game = TwoAgentGame(rounds=options.rounds, total_budget=options.budget * options.rounds, richer=options.richer)
     settings = {
@@ -54,7 +56,7 @@ def table(found: dict[str, list[Outcome]]) -> Table:
     shown = Table("method", "welfare", "revenue, % of budgets", "value of bidder 1", "value of bidder 2")
     for name, outcomes in found.items():
         columns = np.array([[one.welfare, one.revenue, *one.value] for one in outcomes]).T
-        shown.add_row(NAMES[name], *(str(interval(column)) for column in columns))
+        shown.add_row(NAMES[name], *(str(t_interval(column)) for column in columns))
     return shown
 
 
@@ -74,20 +76,8 @@ def claims(found: dict[str, list[Outcome]], richer: float) -> dict[str, str]:
     if richer != 0.5:
         value = np.array([one.value for one in found["cm_il"]])
         stated["among competing bidders the richer wins most"] = (value[:, 0] - value[:, 1]) * np.sign(richer - 0.5)
-    return {claim: verdict(interval(difference)) for claim, difference in stated.items()}
-
-
-def interval(values: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> Interval:
-    """The mean with its 95 % bootstrap interval; of one value, the value."""
-    if len(values) == 1:
-        return Interval(float(values[0]), float(values[0]), float(values[0]))
-    return stratified_bootstrap(values, np.mean)
-
-
-def verdict(difference: Interval) -> str:
-    """What an interval of a claimed gain says."""
-    told = "shown" if difference.low > 0 else "denied" if difference.high < 0 else "not told apart"
-    return f"{told} ({difference})"
+    measured = {claim: t_interval(difference) for claim, difference in stated.items()}
+    return {claim: f"{claim_verdict(gain)} ({gain})" for claim, gain in measured.items()}
 
 
 def arguments() -> argparse.Namespace:

@@ -4,10 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from tribid.envs.scenario import Scenario, load_scenario, parse_scenario, scenario_names
+from tribid.envs import market
+from tribid.envs.scenario import MICROS, Scenario, load_scenario, parse_scenario, scenario_names
 from tribid.envs.world import build_world
 
 LISTED = "name: bad\nadvertisers:\n  - "
@@ -248,6 +250,16 @@ def test_every_single_number_of_a_feed_changes_the_hash() -> None:
 def test_the_hash_does_not_change_with_name_and_description() -> None:
     scenario = load_scenario("tiny")
     assert scenario.with_changes(name="other", description="something else").hash == scenario.hash
+
+
+def test_no_generated_budget_is_below_the_least_and_the_others_stay() -> None:
+    tiny = load_scenario("tiny")
+    plain = market.reset(tiny, 0).advertisers.budget_micros
+    least = int(np.sort(plain)[1]) / MICROS
+    raised = market.reset(tiny.with_changes(generated__least_budget=least), 0).advertisers.budget_micros
+    np.testing.assert_array_equal(raised, np.maximum(plain, round(least * MICROS)))
+    assert (raised != plain).sum() == 1
+    assert market.reset(load_scenario("journey"), 0).advertisers.budget_micros.min() == 5 * MICROS
 
 
 def test_the_hash_does_not_depend_on_the_order_or_spelling_of_a_file(tmp_path: Path) -> None:

@@ -393,12 +393,12 @@ def generated_advertisers(
         affordable = wanted.margin * price
         base_bid = max(0.01, round(wanted.bid_level * affordable * float(mean_pcvr[i]), 4))
         everything = requests * float(mean_pctr[i]) * base_bid * share[i]
-        budget = max(0.01, round(wanted.budget_share * everything * math.exp(wanted.budget_spread * spread[i, 0]), 2))
+        budget = round(wanted.budget_share * everything * math.exp(wanted.budget_spread * spread[i, 0]), 2)
         advertisers.append(
             Advertiser(
                 name=f"adv_{i:02d}",
                 objective=objective,
-                budget=budget,
+                budget=max(wanted.least_budget, budget),
                 base_bid=base_bid,
                 category=int(feed.ads.category[i]),
                 price=price,

@@ -112,7 +112,8 @@ class GeneratedAdvertisers(Part):
 
     ``margin`` is the share of an item's price that its advertiser will spend on a conversion; the base bid is ``bid_level
     * margin * price * mean cvr`` per click; a budget is ``budget_share`` of what the ad would cost at the base bid if it
-    had every first slot, times a lognormal factor of log-scale ``budget_spread``.
+    had every first slot, times a lognormal factor of log-scale ``budget_spread``, and at least ``least_budget``: an item
+    that retrieval hardly ever finds has next to none by that rule, and a score (value over budget) that one order decides.
     """
 
     count: int = Field(16, ge=1, le=1_000_000)
@@ -123,6 +124,7 @@ class GeneratedAdvertisers(Part):
     bid_level: Positive = 1.0
     budget_share: Positive = 0.08
     budget_spread: Spread = 0.3
+    least_budget: Positive = 0.01
     bid_form: Literal["flat", "value"] | None = Field(
         None, description="of everybody; left out, as the objective has it"
     )
@@ -191,6 +193,8 @@ class Scenario(Part):
             del content["rules"]["ocpc"]["click_value"]  # older scenarios had none
         if self.reward.attribution is None:
             del content["reward"]["attribution"]  # nor that
+        if self.generated.least_budget == GeneratedAdvertisers().least_budget:
+            del content["generated"]["least_budget"]  # nor that
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     def with_changes(self, **changes: Any) -> "Scenario":

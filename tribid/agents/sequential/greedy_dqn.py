@@ -12,13 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tribid.agents.sequential.lessons import LessonPlan, Lessons
+from tribid.agents.sequential.shares import even_places
 from tribid.agents.sequential.tabular_q import LowerLevel
 from tribid.envs.sequential.campaign import Arrivals, Moment, Plan
 from tribid.envs.sequential.consumers import OPEN_STAGES, ConsumerWorld
 from tribid.envs.sequential.moves import Table
 from tribid.envs.sequential.play import Record
-
-_GOLDEN = (5.0**0.5 - 1.0) / 2.0
 
 
 class GreedyDqn:
@@ -65,9 +64,8 @@ class GreedyDqn:
         """The value's policy for those who are served."""
         which = np.zeros(len(arrivals.kind), np.int64)
         for n, pair in enumerate(zip(arrivals.kind, arrivals.start, strict=True)):
-            place = ((self._met[pair] + 0.5) * _GOLDEN) % 1.0
+            which[n] = 0 if even_places(self._met[pair]) < self.served_[pair] else -1
             self._met[pair] += 1
-            which[n] = 0 if place < self.served_[pair] else -1
         return Plan(self.table_[None], which)
 
 

@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 from tribid.agents.sequential.choices import Choices, efficient
+from tribid.agents.sequential.shares import even_places
 from tribid.envs.sequential.campaign import Arrivals, Moment, Plan
 from tribid.envs.sequential.consumers import ConsumerWorld
 from tribid.envs.sequential.moves import true_moves
-
-_GOLDEN = (5.0**0.5 - 1.0) / 2.0
 
 
 class Optimum(NamedTuple):
@@ -94,7 +93,7 @@ class EnumeratedOptimum:
         which = np.empty(len(kinds), np.int64)
         for kind in np.unique(kinds):
             mine = np.flatnonzero(kinds == kind)
-            places = ((self._met[kind] + np.arange(len(mine)) + 0.5) * _GOLDEN) % 1.0
+            places = even_places(self._met[kind] + np.arange(len(mine)))
             policy = np.searchsorted(self._ends[kind], places, side="right")
             which[mine] = self._first[kind] + np.minimum(policy, len(self._ends[kind]) - 1)
             self._met[kind] += len(mine)

@@ -22,22 +22,6 @@ def fitted(listed: NDArray[np.int32], odds: NDArray[np.float32], width: int) -> 
     return np.take_along_axis(listed, kept, axis=1)
 
 
-def turns(user: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many pages of the same user come before each page [B].
-
-    >>> turns(np.array([7, 3, 7, 7])).tolist()
-    [0, 0, 1, 2]
-    """
-    order = np.argsort(user, kind="stable")
-    in_order = user[order]
-    first = np.r_[True, in_order[1:] != in_order[:-1]] if len(user) else np.zeros(0, np.bool_)
-    place = np.arange(len(user))
-    start = np.maximum.accumulate(np.where(first, place, 0))
-    out = np.empty(len(user), np.int64)
-    out[order] = place - start
-    return out
-
-
 def capped(who: NDArray[np.int32], shown: NDArray[np.int16], before: NDArray[np.int64], cap: int) -> NDArray[np.int32]:
     """The candidates [B, N] without the brands that the user may not see again today; their places stay empty.
 

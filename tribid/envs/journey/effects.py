@@ -23,6 +23,16 @@ class Known(NamedTuple):
 EVERYTHING = Known()
 
 
+def shifted(rate: NDArray[np.float64] | float, effect: NDArray[np.float64] | float) -> NDArray[np.float64]:
+    """Rates whose log-odds are moved.
+
+    >>> float(shifted(0.5, 0.0)), round(float(shifted(0.5, 1.0986123)), 4)
+    (0.5, 0.75)
+    """
+    odds = rate * np.exp(effect)
+    return np.asarray(odds / (1.0 - rate + odds))
+
+
 class Effects:
     """The effects of one world.
 

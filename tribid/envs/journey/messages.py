@@ -16,6 +16,7 @@ from tribid.envs.channels.delivery import Messages, Odds, respond
 from tribid.envs.channels.outreach import OUTSIDE, on_list, post
 from tribid.envs.channels.prices import unit_micros
 from tribid.envs.channels.sends import Sends
+from tribid.envs.journey.effects import shifted
 from tribid.envs.journey.memory import Memory, joined, remembered, touches_of
 from tribid.envs.platform import Requests
 from tribid.envs.sequential.contents import CONTENTS
@@ -132,11 +133,5 @@ def odds_of(journey: "Journey", memory: Memory, day: Day, tick: int, opened: Mes
     share = np.full(count, journey.feed.buying_share(tick), np.float32)
     rates = journey.rates(day.seed, requests, share)
     effects = np.array([[c.ctr_effect, c.cvr_effect, c.unsubscribe] for c in channels])[sent.channel]
-    click, order = (_shifted(rate[:, 0].astype(np.float64), effects[:, k]) for k, rate in enumerate(rates))
+    click, order = (shifted(rate[:, 0].astype(np.float64), effects[:, k]) for k, rate in enumerate(rates))
     return Odds(click, order, effects[:, 2])
-
-
-def _shifted(rate: NDArray[np.float64], effect: NDArray[np.float64]) -> NDArray[np.float64]:
-    odds = rate * np.exp(effect)
-    moved: NDArray[np.float64] = odds / (1.0 - rate + odds)
-    return moved

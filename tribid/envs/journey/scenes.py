@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from tribid.envs.chance import Stream, uniforms
 from tribid.envs.channels.channel import CHANNELS
 from tribid.envs.journey.config import Scene
+from tribid.envs.journey.effects import shifted
 from tribid.envs.journey.memory import NOTHING, Memory
 from tribid.envs.settlement import Leaving
 from tribid.envs.visit_events import EVENTS, VisitEvents
@@ -26,7 +27,7 @@ def layouts_of(scenes: tuple[Scene, ...], slot_effects: tuple[float, ...], leavi
     return tuple(
         Layout(
             np.array(scene.slot_effects or slot_effects, np.float64),
-            leaving._replace(reference_ctr=shifted(leaving.reference_ctr, scene.ctr)),
+            leaving._replace(reference_ctr=float(shifted(leaving.reference_ctr, scene.ctr))),
             CHANNELS.index(scene.channel),
         )
         for scene in scenes
@@ -39,15 +40,6 @@ def effect_table(layouts: tuple[Layout, ...], slots: int) -> NDArray[np.float64]
     for row, layout in zip(table, layouts, strict=True):
         row[: len(layout.slot_effects)] = layout.slot_effects
     return table
-
-
-def shifted(rate: float, effect: float) -> float:
-    """A rate whose log-odds are moved.
-
-    >>> shifted(0.5, 0.0), round(shifted(0.5, 1.0986123), 4)
-    (0.5, 0.75)
-    """
-    return float(rate * np.exp(effect) / (1.0 - rate + rate * np.exp(effect)))
 
 
 def searched(events: VisitEvents) -> NDArray[np.int32]:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from tribid.envs.channels.channel import CHANNELS
 from tribid.envs.channels.outbox import empty_outbox
-from tribid.envs.journey.candidates import capped, fitted, turns
+from tribid.envs.channels.sends import occurrence
+from tribid.envs.journey.candidates import capped, fitted
 from tribid.envs.journey.categories import Categories, categories_of
 from tribid.envs.journey.config import JourneyWorld
 from tribid.envs.journey.effects import CTR, CVR, Effects
@@ -109,7 +110,7 @@ class Journey(Shop):
         hour, search = self.hour(day.day, tick), searched(visits.events)
         is_open = open_scenes(self.journey.scenes, memory, visits.user, search, hour)
         scene = scene_of_pages(self.journey.scenes, is_open[visit], day.seed, day.day, request)
-        turn = turns(visits.user[visit])
+        turn = occurrence(visits.user[visit])
         order = np.argsort(scene, kind="stable")
         scene, visit, turn = scene[order], visit[order], turn[order]
         plain = self.asked(day.seed, day.day, tick, request[order], visits, visit)

@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import logging
 import os
-import sqlite3
 import threading
 import time
 from collections import Counter
@@ -14,6 +13,7 @@ from typing import Final
 
 from tribid.files import replacing
 from tribid.models.actions.log import FILES, Happened, Header, Listed, line_of, sorted_lines
+from tribid.ranker.exclusive import exclusive
 
 MIN_SALT, MAX_SALT = 16, 64
 MAX_FILE_BYTES: Final = 64 << 20
@@ -44,7 +44,7 @@ class ActionJournal:
         self._closed = False
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._folder_lock = _locked(self.folder)
+            self._folder_lock = exclusive(self.folder / "lock", self.folder, "give each its own")
         except OSError as error:
             raise ValueError(f"the log of actions cannot be kept in {self.folder}: {error.strerror}") from None
 
@@ -136,16 +136,3 @@ class ActionJournal:
         if self._file is not None:
             os.close(self._file)
             self._file = None
-
-
-def _locked(folder: Path) -> sqlite3.Connection:
-    # An open exclusive transaction on an empty file, as profiles have: the operating system ends it with the process.
-    lock = sqlite3.connect(folder / "lock", isolation_level=None, check_same_thread=False, timeout=0)
-    try:
-        lock.execute("BEGIN EXCLUSIVE")
-    except sqlite3.Error as error:
-        lock.close()
-        raise ValueError(
-            f"{folder} is open in another process, or twice in this one ({error}); give each its own"
-        ) from None
-    return lock

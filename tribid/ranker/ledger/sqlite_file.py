@@ -19,6 +19,7 @@ from typing import Any, Literal
 import msgspec
 
 from tribid.files import replacing
+from tribid.ranker.exclusive import exclusive
 from tribid.ranker.ledger.book import Book, Entry, account_names
 from tribid.ranker.ledger.snapshot import Snapshot, rebuild
 
@@ -52,7 +53,9 @@ class SqliteFile:
         if durability not in ("full", "normal"):
             raise ValueError(f"durability is {durability!r}; choose full or normal")
         self.path = os.path.realpath(path)
-        self._lock = None if read_only else _locked(self.path)
+        self._lock = (
+            None if read_only else exclusive(Path(self.path + "-lock"), self.path, "one may write it at a time")
+        )
         try:
             self._connection = _connect(self.path, durability, read_only=read_only)
         except BaseException:
@@ -138,19 +141,6 @@ class SqliteFile:
     def _unlock(self) -> None:
         if self._lock is not None:
             self._lock.close()
-
-
-def _locked(path: str) -> sqlite3.Connection:
-    # An open exclusive transaction on an empty file beside the ledger: the operating system ends it with the process.
-    lock = sqlite3.connect(path + "-lock", isolation_level=None, check_same_thread=False, timeout=0)
-    try:
-        lock.execute("BEGIN EXCLUSIVE")
-    except sqlite3.OperationalError as error:
-        lock.close()
-        raise ValueError(
-            f"{path} is open in another process, or twice in this one ({error}); one may write it at a time"
-        ) from None
-    return lock
 
 
 def _connect(path: str, durability: Durability, *, read_only: bool) -> sqlite3.Connection:

@@ -13,7 +13,6 @@ import logging
 import os
 import re
 import secrets
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ import msgspec
 from msgspec import Struct
 
 from tribid.files import replacing, write_atomically
+from tribid.ranker.exclusive import exclusive
 from tribid.ranker.profile.book import BookEntry
 from tribid.ranker.profile.counting import Erasure
 from tribid.ranker.profile.errors import ProfileDamageError
@@ -66,7 +66,7 @@ class ProfileFolder:
         if not create and not (self.path / "salt").is_file():
             raise ValueError(f"{self.path} holds no profiles; allowed is the folder of a store")
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock = _locked(self.path)
+        self._lock = exclusive(self.path / "lock", self.path, "one may have it open at a time")
         try:
             self._clean()
             self.salt = self._salt()
@@ -203,19 +203,6 @@ def _decoded(decode: Callable[[memoryview], Any], content: memoryview, path: Pat
         return decode(content)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ProfileDamageError(f"{path} is whole but holds what no store writes: {error}") from None
-
-
-def _locked(folder: Path) -> sqlite3.Connection:
-    # An open exclusive transaction on an empty file, as ledgers have: the operating system ends it with the process.
-    lock = sqlite3.connect(folder / "lock", isolation_level=None, check_same_thread=False, timeout=0)
-    try:
-        lock.execute("BEGIN EXCLUSIVE")
-    except sqlite3.OperationalError as error:
-        lock.close()
-        raise ValueError(
-            f"{folder} is open in another process, or twice in this one ({error}); one may have it open at a time"
-        ) from None
-    return lock
 
 
 def _flush_folder(folder: Path) -> None:
