@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.ranker.consumers.house import KEY
 from tribid.envs.scenario import load_scenario
 from tribid.ranker.consumers.config import ConsumersConfig, load_config
 from tribid.ranker.consumers.consumers import Consumers
@@ -76,3 +77,12 @@ def test_a_feed_has_no_actions_to_propose(tmp_path: Path) -> None:
 def test_only_feeds_have_consumers(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="auctionnet is no feed"):
         asyncio.run(Consumers.open(load_scenario("auctionnet"), ConsumersConfig(profiles=str(tmp_path))))
+
+
+def test_the_fonts_of_slots_are_the_painters(tmp_path: Path) -> None:
+    (tmp_path / "slots.key").write_text(KEY)
+    (tmp_path / "x.ttf").write_bytes(b"no font")
+    slots = {"key_file": tmp_path / "slots.key", "fonts": [tmp_path / "x.ttf"]}
+    config = ConsumersConfig.model_validate({"profiles": str(tmp_path / "profiles"), "slots": slots})
+    with pytest.raises(ValueError, match=r"font .*x.ttf cannot be read"):
+        asyncio.run(Consumers.open(load_scenario("tiny"), config))

@@ -27,7 +27,7 @@ class SlotsConfig(_Part):
     """Slots of mails. ``key_file`` holds the secrets that seal their tokens; ``choices`` is where it is remembered what
 
     each slot showed, left out: forgotten with the process. ``budget_ms``, ``same_ms`` and ``currency`` are those of
-    ``OpenTimeSettings``.
+    ``OpenTimeSettings``, ``fonts`` those of ``Painter``.
     """
 
     key_file: Path
@@ -35,6 +35,7 @@ class SlotsConfig(_Part):
     budget_ms: float = Field(20.0, gt=0, le=60_000, allow_inf_nan=False)
     same_ms: int = Field(3_600_000, ge=1)
     currency: Text = "USD"
+    fonts: tuple[Path, ...] = ()
 
 
 class ActionsConfig(_Part):

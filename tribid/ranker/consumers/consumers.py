@@ -196,7 +196,7 @@ def _slots(config: ConsumersConfig, seed: int, shop: ShopStock, profiles: Profil
         Signer(read_keys(wanted.key_file)),
         buckets=facts.buckets,
         picker=ProfilePicker(profiles, shop.stock, facts.buckets, facts.pairs),
-        painter=Painter(seed),
+        painter=Painter(seed, wanted.fonts),
         choices=Choices(journal=wanted.choices, identity=shop.stock.identity),
         record=into(profiles),
         settings=settings,
