@@ -35,7 +35,7 @@ from tribid.ranker.time_budget import Clock
 
 _log = logging.getLogger("tribid.ranker")
 _AT_ONCE = 32
-_MARKS_S = 0.02
+_PROFILE_S = 0.02
 """How long a page waits for what its user's profile says."""
 
 
@@ -55,7 +55,21 @@ class _Asked(NamedTuple):
     at: str
     day: int
     tick: int
-    marks: dict[str, int] | None = None
+    known: "Known | None" = None
+
+
+class Known(NamedTuple):
+    """What a profile knows of a user, by advertiser, as a journey's requests may bring it.
+
+    ``marks`` are those of ``tribid.envs.stages``, ``shown`` the exposures of ``day``, counted since 1970 in UTC.
+    """
+
+    marks: dict[str, int]
+    shown: dict[str, int]
+    day: int
+
+
+STRANGER = Known({}, {}, 0)
 
 
 class Shown(NamedTuple):
@@ -66,8 +80,8 @@ class Shown(NamedTuple):
     slot: Slot
 
 
-MarksOf = Callable[[int], Awaitable[dict[str, int]]]
-"""Tells a user's marks by advertiser (``tribid.envs.stages``), as a journey's requests may bring them."""
+KnownOf = Callable[[int], Awaitable[Known]]
+"""Tells what is known of a user now."""
 
 
 class LiveRanker:
@@ -87,7 +101,7 @@ class LiveRanker:
         self._day, self._pages, self._events, self._answered = day, pages, events, answered
         self._hold_ms, self._now_ms, self._is_closed = hold_ms, now_ms, False
         self.trouble = ""
-        self.marks_of: MarksOf | None = None
+        self.known_of: KnownOf | None = None
         self._is_late = False
 
     @classmethod
@@ -234,8 +248,8 @@ class LiveRanker:
     async def _rank_all(self, requests: Sequence[Request], explain: bool, where: Sequence[str]) -> list[Decision]:
         self._check_open()
         asked = self._placed(requests, where)
-        if self.marks_of is not None:
-            asked = await self._marked(asked, self.marks_of)
+        if self.known_of is not None:
+            asked = await self._recognised(asked, self.known_of)
         decisions: list[Decision] = []
         for (day, tick), group in groupby(asked, key=lambda one: (one.day, one.tick)):
             pages = list(group)
@@ -250,25 +264,26 @@ class LiveRanker:
                 decisions.extend(await asyncio.gather(*(self._answer(one, explain) for one in part)))
         return decisions
 
-    async def _marked(self, asked: list[_Asked], marks_of: MarksOf) -> list[_Asked]:
-        """With the marks of the users whose requests bring none, all as of now; without where that takes too long.
+    async def _recognised(self, asked: list[_Asked], known_of: KnownOf) -> list[_Asked]:
+        """With what is known of the users whose requests do not tell all, as of now; without where that takes too long.
 
         Nothing may wait later, between a page's day and its money.
         """
         wanted = {
-            one.request.user for one in asked if one.request.user is not None and not one.request.marks
+            one.request.user for one in asked
+            if one.request.user is not None and not (one.request.marks and one.request.shown)
             and self._answered.digest(one.page) is None
         }  # fmt: skip
         users = sorted(user for user in wanted if user is not None)
         try:
-            async with asyncio.timeout(_MARKS_S):
-                found = dict(zip(users, await asyncio.gather(*map(marks_of, users)), strict=True))
+            async with asyncio.timeout(_PROFILE_S):
+                found = dict(zip(users, await asyncio.gather(*map(known_of, users)), strict=True))
         except TimeoutError:
             if not self._is_late:
-                _log.warning("profiles take longer than %g s; pages are decided without, told once", _MARKS_S)
+                _log.warning("profiles take longer than %g s; pages are decided without, told once", _PROFILE_S)
             self._is_late, found = True, {}
         return [
-            one._replace(marks=found.get(one.request.user)) if one.request.user is not None else one for one in asked
+            one._replace(known=found.get(one.request.user)) if one.request.user is not None else one for one in asked
         ]
 
     def _placed(self, requests: Sequence[Request], where: Sequence[str]) -> list[_Asked]:
@@ -314,13 +329,13 @@ class LiveRanker:
         if asked.day != self._day.day:
             if asked.request.day is None:  # the day went on since the request came in
                 again = self._placed((asked.request,), (asked.at,))[0]
-                return await self._answer(again._replace(marks=asked.marks), explain)
+                return await self._answer(again._replace(known=asked.known), explain)
             raise ValueError(f"{asked.at}.day is {asked.day}; allowed is the clock's, {self._day.day}: it has moved on")
         now_ms, request = self._now_ms(), asked.request
         answer = self._answered.open(page, asked.digest, now_ms + self._hold_ms, request.user)
         try:
-            if asked.marks:
-                request = structs.replace(request, marks=asked.marks)
+            if asked.known is not None:
+                request = self._with_known(request, asked.known, asked.day)
             await self._pages.decide(answer, request, asked.day, asked.tick, now_ms, explain)
             self._answered.keep(page, answer)
             assert answer.decision is not None
@@ -334,6 +349,11 @@ class LiveRanker:
             raise
         finally:
             answer.finish()
+
+    def _with_known(self, request: Request, known: Known, day: int) -> Request:
+        """With what the request does not tell itself; under the request clock no day is one of the wall clock's."""
+        shown = known.shown if self._day.kind == "wall" and known.day == day else {}
+        return structs.replace(request, marks=request.marks or known.marks, shown=request.shown or shown)
 
     async def _again(self, asked: _Asked) -> Decision | None:
         """The answer that a page got, once it is safe; None where it came to nothing after all."""

@@ -12,6 +12,7 @@ from tribid.envs.triggers import Trigger
 from tribid.ranker.consumers.config import ConsumersConfig, SlotsConfig
 from tribid.ranker.consumers.consumers import Consumers
 from tribid.ranker.live import LiveRanker
+from tribid.ranker.live_day import ClockKind
 from tribid.ranker.service.app import make_app
 from tribid.ranker.service.settings import Settings
 
@@ -36,15 +37,16 @@ async def open_service(
     folder: Path,
     *,
     settings: Settings | None = None,
+    clock: ClockKind = "request",
     **config: Any,
 ) -> None:
     """Let ``check`` ask a service that keeps profiles in ``folder``; ``config`` is for ``ConsumersConfig``."""
     scenario, key = journey(), folder / "slots.key"
     key.write_text(KEY)
     told = ConsumersConfig(profiles=str(folder / "profiles"), tend_s=0.02, slots=SlotsConfig(key_file=key), **config)
-    live = await LiveRanker.open(scenario, {"it": "truthful"})
+    live = await LiveRanker.open(scenario, {"it": "truthful"}, clock=clock)
     kept = await Consumers.open(scenario, told)
-    live.marks_of = kept.marks
+    live.known_of = kept.known
     transport = httpx.ASGITransport(make_app(live, consumers=kept, settings=settings))
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
         await check(http, kept)

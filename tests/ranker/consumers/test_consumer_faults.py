@@ -12,7 +12,7 @@ import pytest
 from tests.ranker.consumers.house import journey, open_service
 from tribid.ranker.consumers.catalogue import Catalogue
 from tribid.ranker.consumers.consumers import Consumers
-from tribid.ranker.live import LiveRanker
+from tribid.ranker.live import STRANGER, Known, LiveRanker
 from tribid.ranker.messages import Request
 from tribid.ranker.profile.errors import ProfilesUnavailableError
 from tribid.ranker.profile.messages import ConsumerEvent
@@ -36,12 +36,12 @@ def test_a_batch_is_decided_in_its_order_however_long_profiles_take() -> None:
             decided.append(request.request)
             await decide(answer, request, *more)
 
-        async def slower_first(user: int) -> dict[str, int]:
+        async def slower_first(user: int) -> Known:
             await asyncio.sleep(0.01 / (1 + user))
-            return {"adv_01": 1}
+            return Known({"adv_01": 1}, {}, 0)
 
         live._pages.decide = watched  # type: ignore[method-assign]
-        live.marks_of = slower_first
+        live.known_of = slower_first
         await live.rank_many([Request(request=n, user=n) for n in range(8)])
         assert decided == list(range(8))
         await live.close()
@@ -53,11 +53,11 @@ def test_a_page_waits_for_a_profile_only_so_long() -> None:
     async def check() -> None:
         live = await LiveRanker.open(journey(), {"it": "truthful"})
 
-        async def never(user: int) -> dict[str, int]:
+        async def never(user: int) -> Known:
             await asyncio.Event().wait()
-            return {}
+            return STRANGER
 
-        live.marks_of = never
+        live.known_of = never
         decided = await asyncio.wait_for(live.rank(Request(request=1, user=3)), 30)
         await live.close()
         plain = await LiveRanker.open(journey(), {"it": "truthful"})
@@ -72,12 +72,12 @@ def test_a_page_whose_day_closes_while_its_profile_is_fetched_is_not_charged_to_
         live = await LiveRanker.open(journey(), {"it": "truthful"})
         gate = asyncio.Event()
 
-        async def marks(user: int) -> dict[str, int]:
+        async def known(user: int) -> Known:
             if user == 1:
                 await gate.wait()
-            return {}
+            return STRANGER
 
-        live.marks_of = marks
+        live.known_of = known
         old = asyncio.create_task(live.rank(Request(request=1, user=1, day=0, tick=0)))
         await asyncio.sleep(0)
         await live.rank(Request(request=1, user=2, day=1, tick=0))
@@ -124,7 +124,7 @@ def test_a_page_from_before_an_erasure_makes_no_new_profile(tmp_path: Path) -> N
     run(check, tmp_path)
 
 
-def test_brands_that_the_scenario_no_longer_has_are_left_out_of_the_marks(tmp_path: Path) -> None:
+def test_brands_that_the_scenario_no_longer_has_are_left_out_of_what_is_known(tmp_path: Path) -> None:
     async def check(http: httpx.AsyncClient, kept: Consumers) -> None:
         await kept.profiles.take([ConsumerEvent(id="v", kind="view", user="9", item=1)])
         profile = await kept.profiles.profile("9")
@@ -132,10 +132,11 @@ def test_brands_that_the_scenario_no_longer_has_are_left_out_of_the_marks(tmp_pa
 
         async def older(user: str) -> Any:
             profile.marks = {"adv_01": 2, "a brand of last year": 4}
+            profile.shown_day, profile.shown = 20_000, {"a brand of last year": 1, "adv_02": 3}
             return profile
 
         kept.profiles.profile = older  # type: ignore[method-assign]
-        assert await kept.marks(9) == {"adv_01": 2}
+        assert await kept.known(9) == ({"adv_01": 2}, {"adv_02": 3}, 20_000)
 
     run(check, tmp_path)
 

@@ -12,14 +12,21 @@ import pytest
 from tests.ranker.consumers.house import journey, open_service
 from tribid.ranker.consumers.consumers import Consumers
 from tribid.ranker.live import LiveRanker
+from tribid.ranker.live_day import ClockKind
 from tribid.ranker.messages import decode_request
 from tribid.ranker.open_time.tokens import Signer, Slot, read_keys
 from tribid.ranker.service.app import make_app
 from tribid.ranker.service.settings import Settings
 
 
-def run(check: Callable[[httpx.AsyncClient, Consumers], Awaitable[None]], folder: Path, **more: Any) -> None:
-    asyncio.run(open_service(check, folder, settings=Settings(**more)))
+def run(
+    check: Callable[[httpx.AsyncClient, Consumers], Awaitable[None]],
+    folder: Path,
+    *,
+    clock: ClockKind = "request",
+    **more: Any,
+) -> None:
+    asyncio.run(open_service(check, folder, settings=Settings(**more), clock=clock))
 
 
 async def tell(http: httpx.AsyncClient, *consumers: dict[str, Any]) -> dict[str, Any]:
@@ -76,6 +83,34 @@ def test_a_page_is_decided_with_the_marks_of_the_profile(tmp_path: Path) -> None
         assert [slot.pctr for slot in decided.slots] == [slot["pctr"] for slot in own["slots"]]
 
     run(check, tmp_path)
+
+
+def exposures(brand: str, count: int) -> list[dict[str, Any]]:
+    return [{"id": f"{brand} {n}", "kind": "exposure", "user": "12", "brand": brand} for n in range(count)]
+
+
+@pytest.mark.parametrize("clock", ["wall", "request"])
+def test_a_brand_that_the_user_met_often_enough_today_is_no_candidate(clock: ClockKind, tmp_path: Path) -> None:
+    cap = journey().world.fatigue.cap  # type: ignore[union-attr]
+    assert cap is not None
+
+    async def check(http: httpx.AsyncClient, kept: Consumers) -> None:
+        first = (await http.post("/v1/rank", json={"request": 5, "user": 11})).json()["slots"][0]["advertiser"]
+        await tell(http, *exposures(first, cap - 1))
+        asked = {"user": 12, "candidates": alone(first)}
+        before = (await http.post("/v1/rank", json={"request": 6, **asked})).json()["slots"]
+        await tell(http, *exposures(first, cap))
+        after = (await http.post("/v1/rank", json={"request": 7, **asked})).json()["slots"]
+        own = (await http.post("/v1/rank", json={"request": 8, "shown": {"adv_01": 1}, **asked})).json()["slots"]
+        assert [len(slots) > 0 for slots in (before, after, own)] == [True, clock == "request", True], (
+            "under the wall clock the cap holds, unless the request tells itself what was shown"
+        )
+
+    run(check, tmp_path, clock=clock)
+
+
+def alone(brand: str) -> list[dict[str, Any]]:
+    return [{"advertiser": brand, "pctr": 0.5, "pcvr": 0.5}]
 
 
 def test_a_price_that_falls_sets_off_one_message_to_who_viewed_the_item(tmp_path: Path) -> None:

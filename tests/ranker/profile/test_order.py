@@ -1,6 +1,7 @@
 """The same events make the same profile, whatever their order and however often each comes; triggers fire once."""
 
 import itertools
+from collections import Counter
 
 import pytest
 from hypothesis import given, settings
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from tests.ranker.profile.house import event, triggers
 from tests.ranker.profile.house import settings as settings_of
 from tribid.envs.stages import Event, mark_all
-from tribid.envs.triggers import HOUR_MS
+from tribid.envs.triggers import DAY_MS, HOUR_MS
 from tribid.ranker.profile import record as record_module
 from tribid.ranker.profile.book import ProfileBook
 from tribid.ranker.profile.counting import new_record
@@ -48,6 +49,20 @@ def test_a_profile_is_the_same_for_any_order_and_duplicates(told, data):
     events = _made(told)
     shuffled = data.draw(st.permutations(events + events[::2]))
     assert _profile(shuffled) == _profile(events)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from(["a", "b"])), max_size=12), st.data())
+def test_what_was_shown_is_that_of_the_newest_day_in_any_order(told, data):
+    events = [
+        event("exposure", name=str(place), brand=brand, time_ms=NOON - halves * 12 * HOUR_MS)
+        for place, (halves, brand) in enumerate(told)
+    ]
+    days = [(one.time_ms // DAY_MS, one.brand) for one in events]
+    newest = max((day for day, _ in days), default=0)
+    wanted = Counter(brand for day, brand in days if day == newest)
+    profile = _profile(data.draw(st.permutations(events + events[::2])))[0]
+    assert (profile.shown_day, profile.shown) == (newest, dict(wanted))
 
 
 @pytest.mark.parametrize("kind", ["view", "favourite", "order", "cart", "cart_removed", "joined"])

@@ -22,6 +22,7 @@ from tribid.ranker.consumers.config import REDIS, ConsumersConfig
 from tribid.ranker.consumers.forgetting import ForgettingProfiles
 from tribid.ranker.consumers.stock_routes import stock_routes
 from tribid.ranker.decision_log.log import read_salt
+from tribid.ranker.live import STRANGER, Known
 from tribid.ranker.open_time.card import Painter
 from tribid.ranker.open_time.choices import Choices
 from tribid.ranker.open_time.events import into
@@ -77,6 +78,7 @@ class Consumers:
                 triggers=world.triggers if isinstance(world, JourneyWorld) else (),
                 complements=path.complements,
                 brand_of=path.brand_of,
+                brand_cap=world.fatigue.cap if isinstance(world, JourneyWorld) else None,
                 brands=path.brands,
                 items=len(shop.stock),
                 on_sale=path.on_sale,
@@ -139,14 +141,20 @@ class Consumers:
                 "%d ad events may be in no profile until they are told again: %s", len(events), error or "too slow"
             )
 
-    async def marks(self, user: int) -> dict[str, int]:
-        """The user's marks by brand; none where nothing is known, or the store cannot be reached."""
+    async def known(self, user: int) -> Known:
+        """The user's marks and the newest day's exposures by brand; ``STRANGER`` where the store cannot be reached."""
         try:
             profile = await self.profiles.profile(str(user))
         except (ProfilesUnavailableError, ProfileDamageError) as error:
             _log.warning("a page is decided without its user's profile: %s", error)
-            return {}
-        return {} if profile is None else {name: mark for name, mark in profile.marks.items() if name in self._brands}
+            return STRANGER
+        if profile is None:
+            return STRANGER
+        marks, shown = (
+            {name: number for name, number in told.items() if name in self._brands}
+            for told in (profile.marks, profile.shown)
+        )
+        return Known(marks, shown, profile.shown_day)
 
     async def close(self) -> None:
         """Finish what was begun and let go of everything, in the reverse order of opening."""

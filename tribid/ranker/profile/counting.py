@@ -122,7 +122,7 @@ def new_record(user: str) -> Record:
     return Record(
         profile=Profile(
             user=user, marks={}, viewed=[], favourites={}, cart={}, removed={}, orders=[], counts={}, last={}, sent=[],
-            actions={}, left={},
+            actions={}, left={}, shown={},
         )
     )  # fmt: skip
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, structs
 
+from tribid.envs.triggers import DAY_MS
 from tribid.ranker.messages import Name
 
 CHANNELS = ("feed", "search", "email", "display")
@@ -64,7 +65,9 @@ class Profile(Struct, kw_only=True):
     newest. ``counts`` and
     ``last`` are, per brand, how often and when last (0: never) each of ``stages.BEHAVIOURS`` happened. ``sent`` are the
     newest 100 messages, as channel, trigger and time. ``actions`` are the actions taken and when; ``left`` those given up.
-    ``refused``: the user opted out of messages, ``consent_ms`` when they last said so or the contrary.
+    ``refused``: the user opted out of messages, ``consent_ms`` when they last said so or the contrary. ``shown`` is how
+    often each brand was before the user on ``shown_day`` (days since 1970, UTC), the newest day on which any was: exposures
+    on every channel, and messages.
     """
 
     user: str
@@ -84,12 +87,18 @@ class Profile(Struct, kw_only=True):
     left: dict[str, int] = {}
     refused: bool = False
     consent_ms: int = 0
+    shown_day: int = 0
+    shown: dict[str, int] = {}
+
+    def shown_on(self, at_ms: int) -> dict[str, int]:
+        """How often each brand was before the user on the day of a time; none where that is not the newest day."""
+        return self.shown if at_ms // DAY_MS == self.shown_day else {}
 
 
 class Message(Struct, frozen=True, kw_only=True):
     """A message to be sent, once: ``id`` stays the same however often its cause is told.
 
-    ``item`` is what it is about, or None; ``priority`` and ``template`` are the trigger's.
+    ``item`` is what it is about, or None, and ``brand`` whose that is; ``priority`` and ``template`` are the trigger's.
     """
 
     id: str
@@ -100,6 +109,7 @@ class Message(Struct, frozen=True, kw_only=True):
     created_ms: int
     template: str
     priority: int = 0
+    brand: str | None = None
 
 
 class StockMove(Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ import numpy as np
 from msgspec import Struct, field
 
 from tribid.envs.stages import BEHAVIOURS, Event, marked
+from tribid.envs.triggers import DAY_MS
 from tribid.ranker.profile.messages import ConsumerEvent, Message, Profile
 
 VIEWED, ORDERS, HELD, SENT = 50, 50, 200, 100
@@ -138,6 +139,8 @@ class Record(Struct, kw_only=True):
             sent.append((entry.message.channel, entry.trigger, entry.at_ms))
             sent.sort(key=lambda one: (-one[2], one[1], one[0]))
             del sent[SENT:]
+            if entry.message.brand is not None:
+                _show(self.profile, entry.message.brand, entry.at_ms)
 
     def _count(self, event: ConsumerEvent) -> None:
         name, at_ms, profile = id_hash(event.id), event.time_ms, self.profile
@@ -150,6 +153,8 @@ class Record(Struct, kw_only=True):
         profile.version += 1
         if event.brand is not None and event.kind in _EVENTS:
             _of_brand(profile, event.brand, event.kind, at_ms)
+        if event.brand is not None and event.kind == "exposure":
+            _show(profile, event.brand, at_ms)
         if event.item is not None:
             self._of_item(event.item, event.kind, at_ms)
         if event.kind in ("joined", "left"):
@@ -196,6 +201,15 @@ def _of_brand(profile: Profile, brand: str, kind: str, at_ms: int) -> None:
         last = profile.last.setdefault(brand, [0] * len(BEHAVIOURS))
         counts[place] += 1
         last[place] = max(last[place], at_ms)
+
+
+def _show(profile: Profile, brand: str, at_ms: int) -> None:
+    """Count a brand among those of the newest day; what is of an older day changes nothing."""
+    day = at_ms // DAY_MS
+    if day > profile.shown_day:
+        profile.shown_day, profile.shown = day, {}
+    if day == profile.shown_day:
+        profile.shown[brand] = profile.shown.get(brand, 0) + 1
 
 
 def _put(held: dict[Any, int], gone: dict[Any, int], key: int | str, at_ms: int, *, is_in: bool) -> None:

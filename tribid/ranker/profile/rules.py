@@ -39,6 +39,7 @@ class Rules:
     def __init__(self, settings: ProfileSettings, salt: bytes) -> None:
         self._triggers = {trigger.name: trigger for trigger in settings.triggers}
         self._complements, self._on_sale = settings.complements, settings.on_sale
+        self._brand_of, self._brand_cap = settings.brand_of, settings.brand_cap
         self._salt = salt
 
     def after_event(self, record: Record, event: ConsumerEvent, recent: Recent, now_ms: int) -> list[Entry]:
@@ -147,14 +148,20 @@ class Rules:
             item = self._item(record, trigger, waiting, recent) if why is None else None
             if why is None and item is None:
                 why = "its reason holds no longer"
+        brand = None if item is None else self._brand_of(item)
+        if brand is not None and self._is_capped(record, brand, now_ms):
+            why = "the user met the brand often enough today"
         told = (user, waiting.id, waiting.trigger, waiting.cause_ms, now_ms)
         if trigger is None or why is not None:
             return Settled(*told, None, why or "")
         message = Message(
             id=waiting.id, user=user, trigger=trigger.name, item=item, channel=trigger.channel, created_ms=now_ms,
-            template=trigger.template, priority=trigger.priority,
+            template=trigger.template, priority=trigger.priority, brand=brand,
         )  # fmt: skip
         return Settled(*told, message)
+
+    def _is_capped(self, record: Record, brand: str, now_ms: int) -> bool:
+        return self._brand_cap is not None and record.profile.shown_on(now_ms).get(brand, 0) >= self._brand_cap
 
     def _item(self, record: Record, trigger: Trigger, waiting: Waiting, recent: Recent) -> int | None:
         """What the message would be about; None where its reason holds no longer."""

@@ -21,7 +21,8 @@ class ProfileSettings:
     """``keep_days``: events older than this are late; the ids of younger ones are remembered, so none counts twice.
 
     ``triggers`` have names of their own. ``complements`` tells which items go with an item, the best first; ``brand_of``
-    whose brand an item is (None: nobody's), for events that name none. ``brands`` and ``items`` bound what events may name;
+    whose brand an item is (None: nobody's), for events that name none. ``brand_cap`` is how often a brand may be before a
+    user in a day, over all channels; a message over it is not sent. ``brands`` and ``items`` bound what events may name;
     None: anything. ``on_sale`` tells an item's price (micros) and number as of now; without it, the last change that the
     store was told of does. ``lease_s`` is for how long a message that was handed out is not handed out again.
     ``clock_ms`` must not run back.
@@ -35,6 +36,7 @@ class ProfileSettings:
     triggers: Sequence[Trigger] = ()
     complements: Callable[[int], Sequence[int]] = _nothing
     brand_of: Callable[[int], str | None] = field(default=lambda item: None)
+    brand_cap: int | None = None
     brands: Collection[str] | None = None
     items: int | None = None
     on_sale: Callable[[int], tuple[int, int] | None] = field(default=lambda item: None)

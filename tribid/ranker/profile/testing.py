@@ -34,7 +34,7 @@ async def check_profiles(make: MakeProfiles) -> None:
     >>> asyncio.run(check_profiles(make))
     """
     for check in (
-        _counts, _again, _late, _refused_events, _unknown, _orders, _consent, _exports, _erases, _hands_out, _crowd,
+        _counts, _again, _late, _refused_events, _unknown, _orders, _shown, _consent, _exports, _erases, _hands_out, _crowd,
         *TRIGGER_CHECKS,
     ):  # fmt: skip
         clock = Clock()
@@ -133,6 +133,21 @@ async def _orders(store: ProfileStore, clock: Clock) -> None:
     assert profile is not None
     same((profile.marks, profile.orders), ({"acme": 14}, [(3, NOON), (3, NOON - 1)]), "ordered again")
     same(profile.cart, {}, "of two at once the order ends the cart")
+
+
+async def _shown(store: ProfileStore, clock: Clock) -> None:
+    await statuses(
+        store, event_of("1", "exposure", brand="zen", time_ms=NOON - DAY_MS), event_of("2", "exposure", brand="zen"),
+        event_of("3", "exposure", item=3, channel="search"), event_of("4", "exposure", brand="zen", channel="display"),
+        event_of("5", "exposure", brand="zen", time_ms=NOON - DAY_MS), event_of("6", "click", brand="zen"),
+    )  # fmt: skip
+    profile = await store.profile("ann")
+    assert profile is not None
+    same(
+        (profile.shown_day, profile.shown), (NOON // DAY_MS, {"zen": 2, "acme": 1}), "what was shown on the newest day"
+    )
+    clock.go(24)
+    same(profile.shown_on(clock()), {}, "what was shown on a day without exposures")
 
 
 async def _consent(store: ProfileStore, clock: Clock) -> None:

@@ -37,7 +37,7 @@ def drop(item: int, at_ms: int, version: int = 0, *, units: tuple[int, int] = (1
 
 
 def settings_of(clock: Clock) -> ProfileSettings:
-    """What every check's store is told: a trigger of each kind, one of them quiet by night and capped."""
+    """What every check's store is told: a trigger of each kind, one of them quiet by night and capped, and a brand's cap."""
     always = {"quiet_from": 0.0, "quiet_to": 0.0, "cap": 100}
     triggers = [
         Trigger(name="cheaper", kind="price_drop", **always),
@@ -47,7 +47,8 @@ def settings_of(clock: Clock) -> ProfileSettings:
     ]
     return ProfileSettings(
         keep_days=7, triggers=triggers, complements=lambda item: (item + 1, item + 2), items=1000,
-        brand_of=lambda item: "acme" if item < 100 else None, lease_s=60, clock_ms=clock,
+        brand_of=lambda item: "acme" if item < 100 else None, brand_cap=3, lease_s=60,
+        clock_ms=clock,
     )  # fmt: skip
 
 
@@ -187,4 +188,25 @@ async def _capped(store: ProfileStore, clock: Clock) -> None:
     same(await store.tend(), 1, "a day later")
 
 
-TRIGGER_CHECKS = (_price_drop, _late_view, _back_in_stock, _cart, _two_in_cart, _complement, _quiet, _capped)
+async def _brand_capped(store: ProfileStore, clock: Clock) -> None:
+    for user, exposures in (("ann", 3), ("bob", 2)):
+        await statuses(store, *(event_of(str(n), "exposure", user, brand="acme") for n in range(exposures)))
+        await statuses(store, *(event_of(f"v{item}", "view", user, item=item) for item in (5, 6)))
+    clock.go(1)
+    await store.moved([drop(5, NOON + 1), drop(6, NOON + 2)])
+    found = await sent_by(store)
+    same(
+        [(one.user, one.brand) for one in found], [("bob", "acme")],
+        "two prices of a brand fell; one user had met it 3 times today, the other twice, and 3 are allowed",
+    )  # fmt: skip
+    profile = await store.profile("bob")
+    assert profile is not None
+    same(profile.shown, {"acme": 3}, "what was shown, the message included")
+    clock.go(24)
+    await store.moved([drop(5, clock(), units=(80, 60))])
+    same(sorted(one.user for one in await sent_by(store)), ["ann", "bob"], "a price that falls on the day after")
+
+
+TRIGGER_CHECKS = (
+    _price_drop, _late_view, _back_in_stock, _cart, _two_in_cart, _complement, _quiet, _capped, _brand_capped,
+)  # fmt: skip

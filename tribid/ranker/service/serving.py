@@ -102,5 +102,5 @@ class Serving:
     def _have(self, live: LiveRanker) -> None:
         self.live = live
         if self.consumers is not None and isinstance(live.scenario.world, JourneyWorld):
-            live.marks_of = self.consumers.marks
+            live.known_of = self.consumers.known
         self._on_open(live, self.consumers)
