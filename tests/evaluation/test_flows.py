@@ -71,8 +71,8 @@ def test_scenes_hold_all_pages_and_revenue_of_a_day(scenario):
 
 
 def day_of(pairs, movers, users=None, scenes=()):
-    """A day of these counts; ``scenes`` are the users of each who came, were shown an ad and clicked."""
-    who = np.array(scenes or [(200, 200, 200)])
+    """A day of these counts; ``scenes`` are the users of each who came, were shown an ad, clicked and ordered."""
+    who = np.array(scenes or [(200, 200, 200, 200)])
     sums = np.tile([1000.0, 800.0, 90.0, 9.0, 5e8, 7e7], (len(who), 1))
     names = tuple(f"scene {k}" for k in range(len(who)))
     movers = np.array(movers)
@@ -118,12 +118,14 @@ def test_rows_of_few_users_take_the_next_smallest_with_them_and_empty_ones_take_
 
 
 def test_scenes_of_few_users_and_rates_that_rest_on_few_of_them_are_hidden():
-    who = [(200, 190, 90), (150, 140, 49), (120, 49, 10), (110, 100, 80), (49, 40, 30)]
+    who = [
+        (200, 190, 90, 60), (180, 170, 80, 49), (150, 140, 49, 30), (120, 49, 10, 1), (110, 100, 80, 60),
+        (49, 40, 30, 20),
+    ]  # fmt: skip
     rows = journey_results([day_of(cells([500, 0, 0, 0, 0]), cells([200, 0, 0, 0, 0]), scenes=who)])["scenes"]
-    assert [row["users"] for row in rows] == [200, 150, 120, None, None]
-    assert [row["ctr"] is None for row in rows] == [False, False, True, True, True]
-    assert [row["cvr"] is None for row in rows] == [False, True, True, True, True]
-    assert [row["revenue"] is None for row in rows] == [False, False, False, True, True]
+    assert [row["users"] for row in rows] == [200, 180, 150, 120, None, None]
+    for name, told in (("ctr", 3), ("cvr", 2), ("revenue", 2), ("revenue_per_page", 2), ("gmv_per_page", 1)):
+        assert [row[name] is not None for row in rows] == [k < told for k in range(6)], name
     assert rows[0]["ctr"] == pytest.approx(90 / 800) and rows[0]["cvr"] == pytest.approx(0.1)
 
 
@@ -136,8 +138,7 @@ def test_results_of_played_days_hide_what_the_rule_says(two_days):
     for row, own in zip(found["flows"], small, strict=True):
         assert row["to"] is None or all(share is None for share, few in zip(row["to"], own, strict=True) if few)
     for day in days:
-        assert (day.scenes.users[:, 0] >= day.scenes.users[:, 1]).all()
-        assert (day.scenes.users[:, 1] >= day.scenes.users[:, 2]).all() and day.scenes.users[0, 2] > 0
+        assert (np.diff(day.scenes.users, axis=1) <= 0).all() and day.scenes.users[0, 3] > 0
     json.dumps(found)
 
 

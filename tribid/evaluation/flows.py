@@ -1,8 +1,8 @@
 """Stage flows and scenes of journeys: how consumers moved between stages, and what each scene's pages brought.
 
 Results tell of no group of fewer than ``LEAST_USERS`` users (``tribid.evaluation.lift``): not of a stage, of those who went
-from one stage to another, of a scene, or of those who were shown an ad or clicked there. Where such a group could be had by
-taking the others from their sum, the smallest of the others is hidden with it.
+from one stage to another, of a scene, or of those who were shown an ad, clicked or ordered there. Where such a group could
+be had by taking the others from their sum, the smallest of the others is hidden with it.
 """
 
 from collections.abc import Callable, Sequence
@@ -67,7 +67,7 @@ def added(flows: Sequence[Flows]) -> Flows:
 class SceneSums:
     """What S scenes' pages brought: ``sums`` [S, 6] of pages served, exposures, clicks, orders, GMV and revenue (micros).
 
-    ``users`` [S, 3] came to a page there, were shown an ad, and clicked one.
+    ``users`` [S, 4] came to a page there, were shown an ad, clicked one, and ordered what it was for.
     """
 
     names: tuple[str, ...]
@@ -91,7 +91,7 @@ class JourneyWatch:
         self._world, self._before, self._price = opened.world, opened.memory, opened.advertisers.price_micros
         count = len(opened.world.journey.scenes)
         self._sums = np.zeros((count, len(_SUMS)))
-        self._users = np.zeros((count, 3, opened.world.journey.users.count), np.bool_)
+        self._users = np.zeros((count, 4, opened.world.journey.users.count), np.bool_)
 
     def count(self, tick: Tick) -> None:
         """Add a tick's pages."""
@@ -104,7 +104,8 @@ class JourneyWatch:
         )  # fmt: skip
         for k, column in enumerate(columns):
             self._sums[:, k] += np.bincount(requests.scene, column, minlength=len(self._sums))
-        for k, did in enumerate((~slots.skipped, slots.exposed.any(axis=1), (slots.clicked > 0).any(axis=1))):
+        happened = (slots.exposed, slots.clicked > 0, slots.converted > 0)
+        for k, did in enumerate((~slots.skipped, *(each.any(axis=1) for each in happened))):
             self._users[requests.scene[did], k, requests.user[did]] = True
 
     def day(self, ended: MarketState) -> JourneyDay:
@@ -145,7 +146,8 @@ def journey_results(days: Sequence[JourneyDay]) -> dict[str, Any]:
     """Days as plain data: ``stages``; ``flows``, a row a stage; ``scenes``, a row a scene.
 
     A row's ``users`` is None where it is hidden, and then so is every number of the row; in a row that is told, so is the
-    share of a cell, and a scene's CTR or CVR, that rests on too few users.
+    share of a cell, and a scene's rate or money, that rests on too few users: GMV on those who ordered, revenue and CVR on
+    those who clicked, CTR on those who were shown an ad.
     """
     flows = added([day.flows for day in days])
     rows = shown_groups(flows.users)
@@ -174,11 +176,12 @@ def _scene_row(name: str, sums: NDArray[np.float64], users: NDArray[np.int64], *
     if not is_shown or users[0] == 0:
         return {"name": name, "users": None} | dict.fromkeys(keys)
     pages, exposures, clicks, orders, gmv, revenue = sums.tolist()
-    ctr, cvr = (
-        _ratio(part, whole) if who >= LEAST_USERS else None
-        for part, whole, who in ((clicks, exposures, users[1]), (orders, clicks, users[2]))
-    )
-    numbers = (pages, ctr, cvr, _ratio(gmv / MICROS, pages), revenue / MICROS, _ratio(revenue / MICROS, pages))
+    _, saw, clicked, ordered = (who >= LEAST_USERS for who in users.tolist())
+    numbers = (
+        pages, _ratio(clicks, exposures) if saw else None, _ratio(orders, clicks) if clicked else None,
+        _ratio(gmv / MICROS, pages) if ordered else None, revenue / MICROS if clicked else None,
+        _ratio(revenue / MICROS, pages) if clicked else None,
+    )  # fmt: skip
     return {"name": name, "users": int(users[0])} | dict(zip(keys, numbers, strict=True))
 
 

@@ -68,3 +68,19 @@ def test_a_world_keeps_as_many_openings_as_fit_and_always_the_last(scenario, mon
         for seed in range(20, 32):
             world.opening(world.day(seed, 0))
         assert list(world._opened) == [(seed, 0) for seed in range(32 - kept, 32)]
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_cart_that_was_ordered_is_gone_though_another_order_is_the_last_one(opened, together):
+    world, morning = opened
+    one, other = of_other_category(world)
+    category = world.categories.category
+    filled = remembered(morning, touches_of([7, 8], [one, one], [5.0, 5.4], 0, Event.CART), category)
+    orders = [touches_of(7, one, 5.2, 2, Event.ORDER), touches_of([7, 8], [other, other], [5.6, 5.6], 0, Event.ORDER)]
+    orders.append(touches_of(8, one, 5.3, 2, Event.ORDER))  # before that cart was filled again
+    told = [joined(orders)] if together else [orders[1], joined([orders[0], orders[2]])]  # by e-mail, known later
+    for touches in told:
+        filled = remembered(filled, touches, category)
+    assert filled.cart[[7, 8]].tolist() == [NOTHING, category[one]]
+    assert filled.cart_hour[[7, 8]].tolist() == [-np.inf, 5.4] and filled.cart_brand[7] == NOTHING
+    assert (filled.bought[[7, 8]] == category[other]).all()

@@ -124,12 +124,13 @@ def remembered(
     np.add.at(shown, (user[seen], brand[seen]), 1)
     bought, bought_hour = memory.bought.copy(), memory.bought_hour.copy()
     cart, cart_hour, cart_brand = memory.cart.copy(), memory.cart_hour.copy(), memory.cart_brand.copy()
-    orders, carts = (later(happened.rows(event == one), when) for one, when in (
-        (Event.ORDER, bought_hour), (Event.CART, cart_hour)
-    ))  # fmt: skip
+    ordered = happened.rows(event == Event.ORDER)
+    orders, carts = later(ordered, bought_hour), later(happened.rows(event == Event.CART), cart_hour)
     bought[orders.user], bought_hour[orders.user] = category[orders.brand], orders.hour  # of several the last one stays
     cart[carts.user], cart_hour[carts.user], cart_brand[carts.user] = category[carts.brand], carts.hour, carts.brand
     cart, cart_hour = without_bought(cart, cart_hour, bought, bought_hour)
+    gone = (category[ordered.brand] == cart[ordered.user]) & (ordered.hour >= cart_hour[ordered.user])
+    cart[ordered.user[gone]], cart_hour[ordered.user[gone]] = NOTHING, -np.inf  # though another order is the last one
     return replace(
         memory, marks=mark_all(memory.marks, user, brand, event.astype(np.int64)), shown=shown, bought=bought,
         bought_hour=bought_hour, cart=cart, cart_hour=cart_hour, cart_brand=np.where(cart == NOTHING, NOTHING, cart_brand),
