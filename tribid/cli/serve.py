@@ -3,7 +3,9 @@
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Container, Sequence
+import threading
+from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from tribid.ranker.service.serving import ConsumersOpener
     from tribid.ranker.service.settings import Settings
 
+COMPILING = "opening; the first start from a folder compiles for about half a minute"
+_PATIENCE_S = 3.0
 _MONTH_S = 30 * 86_400
 _DEPTHS = ("*", "*/policies", "*/*/policies")  # a release, a run of one seed, a run of several
 _FORMAT = "%(levelname)s %(name)s: %(message)s"
@@ -162,10 +166,11 @@ def serve(
 
             book = TimedLedger(await _opened_ledger(ledger, durability, advertisers, round(keep_s * 1e3)), seconds)
             # The service counts a request's time from its first byte; the ranker's own timeout_ms is for bid requests.
-            return await LiveRanker.open(
-                world, releases, ledger=book, log=observed, others=others, any_scenario=any_scenario, seed=seed,
-                forecaster=predicted, platform=platform, clock=clock, hold_ms=round(hold_s * 1e3), timeout_ms=timeout_ms,  # type: ignore[arg-type]
-            )  # fmt: skip
+            with _patience():
+                return await LiveRanker.open(
+                    world, releases, ledger=book, log=observed, others=others, any_scenario=any_scenario, seed=seed,
+                    forecaster=predicted, platform=platform, clock=clock, hold_ms=round(hold_s * 1e3), timeout_ms=timeout_ms,  # type: ignore[arg-type]
+                )  # fmt: skip
 
         try:
             run(
@@ -175,6 +180,18 @@ def serve(
         finally:
             if log is not None:
                 log.close()
+
+
+@contextmanager
+def _patience() -> Iterator[None]:
+    """Tell who waits for long why: kernels are compiled where nothing was served from this folder before."""
+    told = threading.Timer(_PATIENCE_S, typer.echo, (COMPILING,), {"err": True})
+    told.daemon = True
+    told.start()
+    try:
+        yield
+    finally:
+        told.cancel()
 
 
 def _check_seconds(name: str, value: float, least: int) -> None:
