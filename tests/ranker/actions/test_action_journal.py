@@ -2,6 +2,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -211,3 +212,70 @@ def test_what_is_kept_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(module.os, "fsync", broken)
     with pytest.raises(OSError, match="broken"):
         run(writer.keep([record("two")]))
+
+
+def test_what_a_process_killed_while_it_forgot_left_behind_goes_with_the_next_opening(tmp_path: Path) -> None:
+    child = (
+        "import os, sys\n"
+        "from tribid.models.actions.log import Happened\n"
+        "from tribid.ranker.actions.journal import ActionJournal\n"
+        "writer = ActionJournal(sys.argv[1], ('member',), b'0123456789abcdef')\n"
+        "for user in ('ann', 'bob'):\n"
+        "    told = dict(kind='viewed', action='a', time_ms=1, features=(1.0,))\n"
+        "    writer.append([Happened(id=user, user=writer.hashed(user), **told)])\n"
+        "os.replace = lambda *paths: os.kill(os.getpid(), 9)\n"
+        "writer.forget('ann')\n"
+    )
+    assert subprocess.run([sys.executable, "-c", child, str(tmp_path)], check=False).returncode == -9
+    (left,) = tmp_path.glob(".*")
+    (tmp_path / ".actions-notes").write_bytes(b"somebody's")
+    writer = ActionJournal(tmp_path, NAMES, SALT)
+    assert not left.exists() and (tmp_path / ".actions-notes").exists()
+    assert [writer.forget(user) for user in ("ann", "bob")] == [1, 1]
+    hashes = [writer.hashed(user).encode() for user in ("ann", "bob")]
+    writer.close()
+    assert not any(name in path.read_bytes() for path in tmp_path.iterdir() for name in hashes)
+
+
+def test_what_is_left_behind_and_cannot_go_is_told_and_the_folder_let_go_of(tmp_path: Path) -> None:
+    left = tmp_path / ".actions-1.jsonl.abcdefgh.jsonl"
+    left.mkdir()
+    with pytest.raises(ValueError, match="the log of actions cannot be kept in") as told:
+        ActionJournal(tmp_path, NAMES, SALT)  # what is not closed is held on to by the error
+    left.rmdir()
+    ActionJournal(tmp_path, NAMES, SALT).close()
+    assert str(tmp_path) in str(told.value)
+
+
+def test_forgetting_waits_for_what_is_under_way_and_takes_its_records_along(tmp_path: Path) -> None:
+    writer = ActionJournal(tmp_path, NAMES, SALT)
+    gone: list[int] = []
+    forgetting = threading.Thread(target=lambda: gone.append(writer.forget("ann")))
+    with writer.under_way():
+        forgetting.start()
+        forgetting.join(0.1)
+        assert forgetting.is_alive()
+        writer.append([record("one", writer.hashed("ann")), record("two", writer.hashed("bob"))])
+    forgetting.join()
+    writer.close()
+    assert gone == [1] and [event.id for event in read_log(tmp_path).events] == ["two"]
+
+
+def test_what_is_under_way_without_end_keeps_a_forgetting_no_longer_than_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_WAIT_S", 0.01)
+    writer = ActionJournal(tmp_path, NAMES, SALT)
+    writer.append([record("one", writer.hashed("ann"))])
+    with writer.under_way(), pytest.raises(OSError, match=r"records were still under way after 0\.01 s"):
+        writer.forget("ann")
+    assert writer.forget("ann") == 1
+    writer.close()
+
+
+def test_a_batch_that_fails_is_under_way_no_longer(tmp_path: Path) -> None:
+    writer = ActionJournal(tmp_path, NAMES, SALT)
+    with pytest.raises(KeyError, match="the batch"), writer.under_way():
+        raise KeyError("the batch")
+    assert writer.forget("ann") == 0
+    writer.close()

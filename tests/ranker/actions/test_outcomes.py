@@ -11,8 +11,10 @@ from tribid.models.actions.log import Happened, read_log
 from tribid.ranker.actions.journal import ActionJournal
 from tribid.ranker.actions.messages import ActionEvent, ActionReceipt
 from tribid.ranker.actions.ranker import ActionRanker
+from tribid.ranker.consumers.forgetting import ForgettingProfiles
 from tribid.ranker.profile.errors import ProfilesUnavailableError
 from tribid.ranker.profile.journaled import JournaledProfiles
+from tribid.ranker.profile.messages import Profile
 from tribid.ranker.profile.settings import ProfileSettings
 
 DAY_MS = 86_400_000
@@ -136,3 +138,65 @@ def test_a_store_that_is_gone_leaves_nothing_in_the_log(tmp_path: Path) -> None:
         run(ranker.events([taking("e")]))
     journal.close()
     assert written(tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", ["viewed", "taken"])
+def test_a_user_erased_while_their_event_is_under_way_is_not_in_the_log_afterwards(tmp_path: Path, kind: str) -> None:
+    class Slow(Shelf):
+        async def profile(self, user: str) -> Profile | None:
+            found = await super().profile(user)
+            if user == "bob":
+                reached.set()
+                await may_go_on.wait()
+            return found
+
+        async def erase(self, user: str) -> bool:
+            return self.all.pop(user, None) is not None
+
+    reached, may_go_on = asyncio.Event(), asyncio.Event()
+    shelf = Slow(Profile(user="ann", actions={"b": 1}), Profile(user="bob"))
+    ranker, journal = ranker_of(tmp_path, shelf)
+
+    async def work() -> None:
+        batch = [ActionEvent(id=user, user=user, kind=kind, action="a") for user in ("ann", "bob")]  # type: ignore[arg-type]
+        telling = asyncio.create_task(ranker.events(batch))
+        await reached.wait()  # what was known of ann is read
+        whole = ForgettingProfiles(shelf, [journal.forget])  # type: ignore[arg-type]
+        erasing = asyncio.create_task(whole.erase("ann"))
+        await asyncio.wait([erasing], timeout=0.1)
+        assert not erasing.done()
+        may_go_on.set()
+        assert await erasing and [one.status for one in await telling] == ["accepted", "accepted"]
+
+    run(work())
+    journal.close()
+    assert written(tmp_path) == ["bob"]
+
+
+def test_an_erasure_waits_for_the_batch_that_is_under_way_and_for_none_behind_it(tmp_path: Path) -> None:
+    class Held(Shelf):
+        async def profile(self, user: str) -> Profile | None:
+            reached.release()
+            await goes_on[user].wait()
+            return await super().profile(user)
+
+    reached, goes_on = asyncio.Semaphore(0), {user: asyncio.Event() for user in ("ann", "bob")}
+    ranker, journal = ranker_of(tmp_path, Held())
+
+    async def work() -> None:
+        told = []
+        for user in ("ann", "bob"):
+            event = ActionEvent(id=user, user=user, kind="viewed", action="a")
+            told.append(asyncio.create_task(ranker.events([event])))
+        await reached.acquire()
+        forgetting = asyncio.create_task(asyncio.to_thread(journal.forget, "ann"))
+        await asyncio.wait([forgetting], timeout=0.1)
+        goes_on["ann"].set()
+        await reached.acquire()  # the next batch is under way
+        assert await forgetting == 1
+        goes_on["bob"].set()
+        await asyncio.gather(*told)
+
+    run(work())
+    journal.close()
+    assert written(tmp_path) == ["bob"]

@@ -301,3 +301,80 @@ def test_what_is_chosen_while_the_journal_is_looked_through_is_in_the_new_one(
     assert again.of(a_slot(0, user="ann")) is None
     assert [again.of(a_slot(1, user=user)).item for user in ("ann", "bob")] == [8, 8]
     again.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "killed_in"),
+    [("choices", "_take_out"), ("choices.bin", "_compact"), ("[c]*.bin", "_compact"), ("link", "_take_out")],
+)
+def test_what_a_killed_process_left_beside_the_journal_goes_with_the_next_opening(
+    tmp_path: Path, name: str, killed_in: str
+) -> None:
+    journal = tmp_path / "here" / name
+    journal.parent.mkdir()
+    (tmp_path / "there").mkdir()
+    if name == "link":
+        journal.symlink_to(tmp_path / "there" / "choices.bin")
+    script = (
+        "import os, sys\n"
+        "from tests.ranker.open_time.house import a_slot\n"
+        "from tribid.ranker.open_time.choices import Choices\n"
+        "choices = Choices(journal=sys.argv[1])\n"
+        "for user in ('ann', 'bob'): choices.show(a_slot(0, user=user), 7, 1)\n"
+        "os.replace = lambda *paths: os.kill(os.getpid(), 9)\n"
+        "choices.forget('ann') if sys.argv[2] == '_take_out' else choices._compact(choices._path)\n"
+    )
+    root = str(Path(__file__).parents[3])
+    killed = subprocess.run(
+        [sys.executable, "-c", script, str(journal), killed_in],
+        check=False, cwd=root, env={**os.environ, "PYTHONPATH": root},
+    )  # fmt: skip
+    assert killed.returncode == -9
+    (left,) = tmp_path.glob("*/.*")
+    choices = Choices(journal=journal)
+    assert not left.exists()
+    assert [choices.forget(user) for user in ("ann", "bob")] == [1, 1]
+    names = [choices._digest(user) for user in (b"ann", b"bob")]
+    choices.close()
+    content = b"".join(path.read_bytes() for path in tmp_path.glob("*/*") if path.is_file())
+    assert not any(name in content for name in names)
+
+
+def test_nothing_beside_the_journal_goes_but_what_was_left_of_it(tmp_path: Path) -> None:
+    journal = tmp_path / "choices.bin"
+    choices = Choices(journal=journal)
+    choices.show(a_slot(0), 7, START_MS)
+    choices.close()
+    content, torn = journal.read_bytes(), journal.read_bytes()[:7]
+    ours = {".choices.bin.abc_ef01.bin": content, ".choices.bin.abc_ef02.bin": torn, ".choices.bin.abc_ef03.bin": b""}
+    others = {
+        ".choices.bin.abc_ef04.bin": b"my diary", ".choices.bin.swp": content, ".choices.bin.2.abc_ef01.2": content,
+        ".choices.abc_ef01": content, ".choicesxbin.abc_ef01.bin": content,
+    }  # fmt: skip
+    for name, kept in (ours | others).items():
+        (tmp_path / name).write_bytes(kept)
+    (tmp_path / ".choices.bin.abc_ef05.bin").mkdir()
+    Choices(journal=journal).close()
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "choices.bin", "choices.bin-lock", ".choices.bin.abc_ef05.bin", *others,
+    }  # fmt: skip
+    journal.write_bytes(b"my other diary")
+    (tmp_path / ".choices.bin.abc_ef01.bin").write_bytes(content)
+    with pytest.raises(ValueError, match="is no journal of choices"):
+        Choices(journal=journal)
+    assert (tmp_path / ".choices.bin.abc_ef01.bin").exists()
+
+
+def test_a_journal_is_one_process_s_at_a_time(tmp_path: Path) -> None:
+    journal, link = tmp_path / "choices", tmp_path / "link"
+    link.symlink_to(journal)
+    choices = Choices(journal=journal)
+    for path in (journal, link):
+        with pytest.raises(ValueError, match=f"{path} is open in another process, or twice in this one"):
+            Choices(journal=path)
+    choices.close()
+    Choices(journal=link).close()
+    journal.write_bytes(b"my diary")
+    for _ in range(2):  # who is refused for what it holds lets go of it
+        with pytest.raises(ValueError, match="is no journal of choices"):
+            Choices(journal=journal)

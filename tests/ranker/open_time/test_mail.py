@@ -106,6 +106,26 @@ def test_a_mail_names_what_is_wrong() -> None:
             a_mail(**wrong)
 
 
+def test_a_mail_links_to_no_page_that_ends_it_unless_there_is_one() -> None:
+    parts, without = Parts(a_mail()), Parts(a_mail(unsubscribe=None))
+    assert "Unsubscribe" in parts.text and "Unsubscribe" not in without.text
+    assert without.addresses == parts.addresses[:-1] and without.text.rstrip().endswith("opened this mail.")
+
+
+def test_the_command_invents_no_page_and_says_so(tmp_path: Path) -> None:
+    app = typer.Typer()
+    app.command()(mail)
+    (tmp_path / "slots.key").write_bytes(KEY)
+    out = tmp_path / "mail.html"
+    given = ["42", "--server", SERVER, "--key", str(tmp_path / "slots.key"), "--out", str(out)]
+    done = CliRunner().invoke(app, given)
+    assert done.exit_code == 0 and "--unsubscribe" in done.stderr
+    assert "unsubscribe" not in out.read_text(encoding="utf-8").lower()
+    done = CliRunner().invoke(app, [*given, "--unsubscribe", "https://shop.example/leave"])
+    assert done.exit_code == 0 and done.stderr == ""
+    assert Parts(out.read_text(encoding="utf-8")).addresses[-1] == "https://shop.example/leave"
+
+
 def test_the_command_writes_a_mail_that_the_key_opens(tmp_path: Path) -> None:
     app = typer.Typer()
     app.command()(mail)

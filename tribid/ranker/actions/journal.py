@@ -7,7 +7,8 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,8 @@ from tribid.ranker.exclusive import exclusive
 MIN_SALT, MAX_SALT = 16, 64
 MAX_FILE_BYTES: Final = 64 << 20
 """A file that has grown to this size is closed and another begun."""
+_WAIT_S: Final = 30.0
+"""How long ``forget`` waits for what is under way."""
 _log = logging.getLogger("tribid.ranker.actions")
 
 
@@ -29,7 +32,7 @@ class ActionJournal:
     Every record is handed to the operating system when ``append`` returns, so a killed process loses nothing; ``keep``
     waits for the disk. After a failed write a new file is begun, so that a record that was cut off spoils no other.
     Users are written as keyed hashes; ``salt`` is written nowhere. ``lost`` counts records that could not be written.
-    Use it from one thread; ``forget`` may be called from another one meanwhile.
+    Use it from one thread; ``forget`` may be called from another one meanwhile, and must be while anything is ``under_way``.
     """
 
     def __init__(self, folder: str | Path, features: tuple[str, ...], salt: bytes) -> None:
@@ -41,10 +44,17 @@ class ActionJournal:
         self._size = self._begun = 0
         self._path = self.folder
         self._write, self._rewriting = threading.Lock(), threading.Lock()
+        self._under_way: set[threading.Event] = set()  # each is set at its end
         self._closed = False
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._folder_lock = exclusive(self.folder / "lock", self.folder, "give each its own")
+            try:
+                for left in self.folder.glob(f".{FILES}"):  # of a process that was killed while it forgot a user
+                    left.unlink()
+            except BaseException:
+                self._folder_lock.close()
+                raise
         except OSError as error:
             raise ValueError(f"the log of actions cannot be kept in {self.folder}: {error.strerror}") from None
 
@@ -68,13 +78,33 @@ class ActionJournal:
         finally:
             os.close(file)
 
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        """Around the reading of what is known of users until the records that hold it are written: a ``forget`` that begins
+
+        meanwhile waits for the end, so that it reaches those records, too.
+        """
+        ended = threading.Event()
+        with self._write:
+            self._under_way.add(ended)
+        try:
+            yield
+        finally:
+            with self._write:
+                self._under_way.remove(ended)
+            ended.set()
+
     def forget(self, user: str) -> int:
-        """Take a user's records of before this call out of the folder's files; how many there were.
+        """Take a user's records of before this call, or ``under_way`` at it, out of the folder's files; how many there were.
 
         Lines that cannot be read, and so may be theirs, go with them, and a warning says how many. ``OSError`` where a
-        file cannot be written anew: it stays as it was, and asking again goes on.
+        file cannot be written anew, which stays as it was, or where what is under way does not end: ask again to go on.
         """
         gone, hashed = 0, self.hashed(user)
+        with self._write:
+            under_way, until_s = tuple(self._under_way), time.monotonic() + _WAIT_S
+        if not all(ended.wait(max(0.0, until_s - time.monotonic())) for ended in under_way):
+            raise OSError(f"records were still under way after {_WAIT_S:g} s")
         with self._rewriting:
             with self._write:
                 if self._closed:

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Final, Protocol
 
 from tribid.models.actions.log import Happened
@@ -57,7 +58,9 @@ class Outcomes:
         async with self._counting:  # so that a repetition waits for what becomes of the first
             fresh: dict[_Key, ActionEvent] = {}
             receipts = [self._receipt(event, fresh) for event in events]
-            otherwise = await self._kept(fresh)
+            # An erasure meanwhile waits until what was known before it is in the journal, and takes it out there.
+            with nullcontext() if self._journal is None else self._journal.under_way():
+                otherwise = await self._kept(fresh)
             for key, event in fresh.items():
                 if key not in otherwise or otherwise[key].status == "duplicate":
                     self._seen[key] = event

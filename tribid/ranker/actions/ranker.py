@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,9 +85,10 @@ class ActionRanker:
         profile = request.profile
         if profile is not None and profile.user != request.user:
             raise ValueError(f"$.profile.user is {profile.user!r:.120}; allowed is the request's user")
-        if profile is None and self._profiles is not None:
-            profile = await self._profiles.profile(request.user)
-        return self.ranked(request, Profile(user=request.user) if profile is None else profile)
+        with nullcontext() if self._journal is None else self._journal.under_way():
+            if profile is None and self._profiles is not None:
+                profile = await self._profiles.profile(request.user)
+            return self.ranked(request, Profile(user=request.user) if profile is None else profile)
 
     def ranked(self, request: ActionRequest, profile: Profile) -> ActionList:
         """The answer for a user with this profile."""

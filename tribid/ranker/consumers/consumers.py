@@ -86,6 +86,10 @@ class Consumers:
             store = await _opened_store(config, settings)
             stack.push_async_callback(store.close)
             known = world.actions if isinstance(world, JourneyWorld) else ()
+            if not known and (config.actions.model is not None or config.actions.journal is not None):
+                raise ValueError(
+                    f"actions has a model or a journal; scenario {scenario.name} has no actions to propose"
+                )
             journal = await asyncio.to_thread(_action_journal, config, known, world.categories)
             if journal is not None:
                 stack.callback(journal.close)
@@ -96,10 +100,6 @@ class Consumers:
                     profiles=store, journal=journal, epsilon=config.actions.epsilon,
                     weight_by_value=config.actions.weight_by_value,
                 )  # fmt: skip
-            elif config.actions.model is not None or journal is not None:
-                raise ValueError(
-                    f"actions has a model or a journal; scenario {scenario.name} has no actions to propose"
-                )
             slots = None
             if config.slots is not None:
                 slots = await asyncio.to_thread(_slots, config, world.seed, shop, store, path)
@@ -188,9 +188,13 @@ def _action_journal(config: ConsumersConfig, actions: Sequence[Action], categori
         return None
     from tribid.models.actions.fit import CATALOGUE_FILE  # not needed where nothing is learnt
 
-    wanted.journal.mkdir(parents=True, exist_ok=True)
-    write_json(wanted.journal / CATALOGUE_FILE, actions_json(actions))
-    return ActionJournal(wanted.journal, feature_names(categories), read_salt(wanted.salt_file))
+    journal = ActionJournal(wanted.journal, feature_names(categories), read_salt(wanted.salt_file))
+    try:  # the folder is locked: its catalogue is no running server's
+        write_json(wanted.journal / CATALOGUE_FILE, actions_json(actions))
+    except BaseException:
+        journal.close()
+        raise
+    return journal
 
 
 def _slots(config: ConsumersConfig, seed: int, shop: ShopStock, profiles: ProfileStore, facts: Catalogue) -> OpenTime:

@@ -41,7 +41,8 @@ class ForgettingProfiles:
     async def erase(self, user: str) -> bool:
         """Forget the user everywhere; whether anybody knew them.
 
-        Where a part cannot forget, the others do all the same, and then ``ServiceError`` 503 asks to be asked again.
+        Where a part beside the store cannot forget, the others do all the same, and then ``ServiceError`` 503 asks to be
+        asked again. Where the store cannot, its error is raised and no other part is asked.
         """
         async with self._erasing:
             known = await self._store.erase(user)

@@ -10,11 +10,13 @@ import errno
 import hashlib
 import logging
 import os
+import re
 import secrets
 import struct
 import threading
 import zlib
 from collections import OrderedDict
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -22,6 +24,7 @@ from typing import Final
 import numpy as np
 
 from tribid.files import replacing, write_atomically
+from tribid.ranker.exclusive import exclusive
 from tribid.ranker.open_time.tokens import Slot
 
 _MAGIC: Final = b"tribid-choices-1"
@@ -49,7 +52,8 @@ class Choice:
 class Choices:
     """The slots of the last ``most`` mails that were opened. ``journal`` is a file, which ``identity`` (16 bytes, the
     stock's) ties to item numbers: choices among other items are forgotten. Its folder is made where there is none. For use
-    by one thread; ``forget`` may be called from another one meanwhile. ``ValueError`` for a journal that cannot be kept.
+    by one thread; ``forget`` may be called from another one meanwhile. ``ValueError`` for a journal that cannot be kept, as
+    where somebody else has it open: a file beside it is locked.
     """
 
     def __init__(self, *, most: int = 200_000, journal: str | Path | None = None, identity: bytes = bytes(16)) -> None:
@@ -63,13 +67,21 @@ class Choices:
         self._path = None if journal is None else Path(journal)
         self._kind, self._salt = _MAGIC + identity, secrets.token_bytes(_SALT)
         self._records, self._limit = 0, _SLACK * most
-        if self._path is not None:
-            try:
-                self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                self._restore(self._path)
-                self._compact(self._path)
-            except OSError as error:
-                raise ValueError(f"choices cannot be kept in {self._path}: {error.strerror}") from None
+        with ExitStack() as stack:
+            if self._path is not None:
+                self._open(self._path, stack)
+            self._held = stack.pop_all()
+
+    def _open(self, path: Path, stack: ExitStack) -> None:
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            target = Path(os.path.realpath(path))
+            stack.callback(exclusive(target.with_name(f"{target.name}-lock"), path, "give each its own").close)
+            self._restore(path)
+            _remove_left(target)
+            self._compact(path)
+        except OSError as error:
+            raise ValueError(f"choices cannot be kept in {path}: {error.strerror}") from None
 
     def of(self, slot: Slot) -> Choice | None:
         """What a slot shows; None where it was never opened, or so long ago that it was forgotten."""
@@ -121,6 +133,7 @@ class Choices:
                 os.fsync(self._file)
                 os.close(self._file)
                 self._file = None
+            self._held.close()
 
     def _mail(self, slot: Slot) -> bytes:
         """A mail's name in memory and journal: 8 bytes of its user, 8 of its message."""
@@ -219,6 +232,20 @@ class Choices:
         if before is not None:
             os.close(before)
         self._records = (os.fstat(self._file).st_size - _HEADER) // _RECORD
+
+
+def _remove_left(target: Path) -> None:
+    """Remove what processes that were killed while they wrote the journal anew (``tribid.files.replacing``) left beside it.
+
+    Only files of exactly such a name that hold a journal's beginning, or less, go.
+    """
+    named = re.compile(rf"\.{re.escape(target.name)}\.[a-z0-9_]{{8}}{re.escape(target.suffix)}")
+    for left in target.parent.iterdir():
+        if named.fullmatch(left.name) and left.is_file():
+            with open(left, "rb") as file:
+                is_ours = _MAGIC.startswith(file.read(len(_MAGIC)))
+            if is_ours:
+                left.unlink()
 
 
 def _append(handle: int, content: bytes) -> None:
