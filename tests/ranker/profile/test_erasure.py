@@ -127,6 +127,36 @@ def test_an_erasure_that_a_crash_cut_short_is_finished_when_the_store_is_opened(
     assert in_store(tmp_path, look) is None
 
 
+def test_an_erasure_that_a_snapshot_holds_already_but_not_its_own_is_finished_when_the_store_is_opened(tmp_path):
+    async def use(store):
+        encode, erasures = store._encode, []
+
+        async def meanwhile(parts):
+            """The user comes and is erased while a snapshot is written; the one that is to free the files fails."""
+            store._encode = encode
+            await store.take(_events(USER))
+            store._folder.write_snapshot = lambda number, parts: (_ for _ in ()).throw(OSError("killed"))
+            erasures.append(asyncio.create_task(store.erase(USER)))
+            await asyncio.sleep(0)
+            assert await store.profile(USER) is None
+            await encode(parts)
+
+        await store.take(_events("bob"))
+        store._encode = meanwhile
+        await store._snapshot(1)
+        with pytest.raises(ProfilesUnavailableError):
+            await erasures[0]
+
+    in_store(tmp_path, use)
+    assert (tmp_path / "snapshot-00000002.bin").exists() and _holding(tmp_path)
+
+    async def again(store):
+        held = _holding(tmp_path)
+        return held, await store.erase(USER), (await store.profile("bob")).version
+
+    assert in_store(tmp_path, again) == ([], False, 5)
+
+
 def test_asking_again_frees_the_files_that_could_not_be_rewritten(tmp_path):
     async def use(store):
         await _fill(store)

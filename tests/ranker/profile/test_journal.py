@@ -272,12 +272,18 @@ async def _ids(store):
         yield record.profile, record.ids
 
 
-def test_a_file_of_another_format_is_refused(tmp_path):
-    in_store(tmp_path, lambda store: _fill(store, 1))
-    path = tmp_path / "journal-00000001.log"
+@pytest.mark.parametrize("other", [1, 3])
+@pytest.mark.parametrize("kind", ["snapshot", "journal"])
+def test_a_file_of_another_format_is_refused(kind, other, tmp_path):
+    async def fill(store):
+        await _fill(store, 1)
+        await store._snapshot(1)
+
+    in_store(tmp_path, fill)
+    (path,) = tmp_path.glob(f"{kind}-*")
     data = path.read_bytes()
-    first = next(frames(data, "journal"))
-    changed = bytes(first.content).replace(b"\xa6format\x01", b"\xa6format\x02")
+    first = next(frames(data, kind))
+    changed = bytes(first.content).replace(b"\xa6format\x02", b"\xa6format" + bytes([other]))
     path.write_bytes(frame(changed) + data[first.end :])
-    with pytest.raises(ProfileDamageError, match="of format 2; allowed is journal 1 of format 1"):
+    with pytest.raises(ProfileDamageError, match=f"{kind} 2 of format {other}; allowed is {kind} 2 of format 2"):
         in_store(tmp_path, _all)

@@ -128,6 +128,10 @@ class ProfileMachine(RuleBasedStateMachine):
                 continue
             wanted = self.profile(user)
             wanted.sent = found.sent
+            assert found.shown_day > wanted.shown_day or (
+                found.shown_day == wanted.shown_day and all(found.shown[one] >= n for one, n in wanted.shown.items())
+            ), "exposures count, and messages with them"
+            wanted.shown_day, wanted.shown = found.shown_day, found.shown
             assert found == wanted
 
     def teardown(self):

@@ -4,10 +4,12 @@ import asyncio
 from contextlib import asynccontextmanager
 
 import pytest
+from msgspec import structs
 
 from tests.ranker.profile.house import event, in_store, settings
 from tribid.ranker.profile.book import ProfileBook
 from tribid.ranker.profile.journaled import JournaledProfiles
+from tribid.ranker.profile.messages import StockMove
 from tribid.ranker.profile.redis_store import RedisProfiles
 from tribid.ranker.profile.testing_triggers import NOON, Clock, drop
 from tribid.ranker.profile.watch import Watch
@@ -91,6 +93,77 @@ def test_a_move_is_judged_against_the_newest_in_whatever_order_they_come():
     assert book.move(drop(5, NOON + 3, units=(100, 59))).move.before_micros == 60_000_000
 
 
+def _sale(item, at_ms, left, *, units=100):
+    """One of an item was sold."""
+    price = units * 1_000_000
+    return StockMove(
+        item=item, before_micros=price, after_micros=price, before_count=left + 1, after_count=left, time_ms=at_ms
+    )
+
+
+def test_what_is_back_after_a_restart_that_forgot_it_was_gone_is_told(tmp_path):
+    clock = Clock()
+
+    async def live(*counts):
+        """One life of a server, whose catalogue says that there are three, and which is told other numbers."""
+        async with _server(await JournaledProfiles.open(tmp_path, settings(clock)), clock) as stock:
+            for count in counts:
+                clock.go(1)
+                stock.update(5, count=count)
+
+    in_store(tmp_path, lambda store: _view(store, clock), clock)
+    asyncio.run(live(0))
+    asyncio.run(live(2))
+    asyncio.run(live(1))
+    found = in_store(tmp_path, lambda store: store.messages(), clock)
+    assert [(one.trigger, one.item) for one in found] == [("back_in_stock", 5)]
+
+
+def test_a_sale_after_a_restart_does_not_bring_the_catalogues_price_back(tmp_path):
+    clock = Clock()
+
+    async def live(*units):
+        async with _server(await JournaledProfiles.open(tmp_path, settings(clock)), clock) as stock:
+            clock.go(1)
+            stock.take(5)
+            for one in units:
+                clock.go(1)
+                stock.update(5, price_micros=one * 1_000_000)
+
+    in_store(tmp_path, lambda store: _view(store, clock), clock)
+    asyncio.run(live(60))
+    asyncio.run(live(60))
+    assert len(in_store(tmp_path, lambda store: store.messages(), clock)) == 1
+
+
+def test_a_sale_that_leaves_some_is_not_kept(tmp_path):
+    clock = Clock()
+
+    async def use(store):
+        await store.moved([drop(5, NOON)])
+        before = (tmp_path / "journal-00000001.log").read_bytes(), repr(store._book.moves)
+        await store.moved([_sale(item, NOON + 1 + left, left) for item in (5, 6) for left in range(9, 0, -1)])
+        assert ((tmp_path / "journal-00000001.log").read_bytes(), repr(store._book.moves)) == before
+
+    in_store(tmp_path, use, clock)
+
+
+def test_a_book_remembers_who_wants_an_item_only_as_long_as_the_record_says_so():
+    clock = Clock()
+    book = ProfileBook(settings(clock), b"s" * 32)
+    for item in range(500):
+        clock.go(0.01)
+        for user in ("ann", "bob"):
+            book.take(event("view", user, item=item, time_ms=clock.now_ms))
+    book.take(event("view", "ann", item=900, time_ms=NOON))
+    wanted = {item: set(users) for item, users in book._wanted.items()}
+    book.index_all()
+    assert wanted == book._wanted and set(wanted) == set(book.records["ann"].interests) == set(range(300, 500))
+    for user in ("ann", "bob"):
+        book.erase(user)
+    assert book._wanted == {}
+
+
 async def _redis(server, prefix, clock):
     return await RedisProfiles.open(server.url, settings(clock), prefix=prefix, claim_ms=0)
 
@@ -129,3 +202,44 @@ def test_many_servers_that_tell_one_price_at_once_send_one_message_even_when_the
         return [message.trigger for message in found]
 
     assert asyncio.run(run()) == ["price_drop", "price_drop"]
+
+
+def test_a_sale_that_leaves_some_is_not_kept_in_redis(redis_server):
+    async def run():
+        clock = Clock()
+        store = await _redis(redis_server, redis_server.prefix(), clock)
+        await store.moved([drop(5, NOON)])
+
+        async def held():
+            client, keys = store._link.client, store._keys
+            return [await client.hgetall(keys.newest), await client.get(keys.moved), await client.hlen(keys.move(5))]
+
+        before = await held()
+        await store.moved([_sale(item, NOON + 1 + left, left) for item in (5, 6) for left in range(9, 0, -1)])
+        after = await held()
+        await store.moved([_sale(6, NOON + 20, 0), structs.replace(_sale(6, NOON + 21, 4), before_count=0)])
+        moved = int(await store._link.client.get(store._keys.moved))
+        await store.close()
+        return before, after, moved
+
+    before, after, moved = asyncio.run(run())
+    assert before == after and moved == 3
+
+
+def test_a_server_that_tells_late_what_others_told_before_sends_nothing_again(redis_server):
+    async def run():
+        clock, prefix = Clock(), redis_server.prefix()
+        one, late = [await _redis(redis_server, prefix, clock) for _ in range(2)]
+        await _view(one, clock)
+        clock.go(1)
+        for after_ms, units in ((0, (100, 90)), (1000, (90, 80))):
+            await one.moved([drop(5, clock.now_ms + after_ms, units=units)])
+        sent = await one.messages()
+        for after_ms, units in ((50, (100, 90)), (1050, (90, 80))):
+            await late.moved([drop(5, clock.now_ms + after_ms, units=units)])
+        again = await late.messages()
+        for store in (one, late):
+            await store.close()
+        return len(sent), len(again)
+
+    assert asyncio.run(run()) == (2, 0)

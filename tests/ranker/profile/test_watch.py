@@ -194,6 +194,31 @@ def test_changes_that_were_being_told_when_that_was_cancelled_are_told_next():
     assert asyncio.run(run()) == [0, 1, 2]
 
 
+def test_sales_that_leave_some_are_told_once_an_item_and_what_matters_always():
+    async def nothing(told):
+        pass
+
+    async def run():
+        stock = _stock(Clock(), count=50)
+        watch = Watch(_Tells(nothing), stock, every_s=3600)
+        watch.start()
+        stock.update(5, title="another")
+        for _ in range(40):
+            stock.take(5)
+        stock.take(6)  # version 42
+        stock.take(5, 10)
+        stock.put_back(5, 1)
+        stock.take(6)
+        await watch.stop()
+        stock.take(6)
+        watch.start()
+        stock.take(6)  # what changed meanwhile was not told
+        await watch.stop()
+        return watch._store.told
+
+    assert asyncio.run(run()) == [2, 42, 43, 44, 47]
+
+
 @pytest.mark.parametrize("turns", range(8))
 def test_a_watch_ends_whatever_happens_at_that_moment(turns):
     async def nothing(told):

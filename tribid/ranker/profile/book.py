@@ -65,9 +65,11 @@ class ProfileBook:
         record = self.records.get(event.user)
         known = new_record(event.user) if record is None else record
         erased = self.erased.get(self.counting.token(event.user), NEVER) if self.erased else NEVER
+        interests = frozenset(known.interests)
         receipt, entries = self.counting.take(known, event, self.recent, erased)
         if entries and record is None:
             self.records[event.user] = known
+        self._want_no_more(event.user, interests - known.interests.keys())  # a record keeps the newest only
         self._index(known, entries)
         return receipt, entries
 
@@ -92,7 +94,7 @@ class ProfileBook:
         for user in users:
             record = self.records.get(user)
             if record is None or move.item not in record.interests:
-                self._wanted.get(move.item, set()).discard(user)
+                self._want_no_more(user, [move.item])
                 continue
             entries = self.counting.rules.after_change(record, move, self.recent, self._settings.clock_ms())
             self._index(record, entries)
@@ -145,8 +147,7 @@ class ProfileBook:
         record = self.records.pop(user, None)
         if record is None:
             return None
-        for item in record.wanted():
-            self._wanted.get(item, set()).discard(user)
+        self._want_no_more(user, record.wanted())
         for name in record.outbox:
             self._owner.pop(name, None)
         self._due = [one for one in self._due if one[1] != user]
@@ -225,6 +226,13 @@ class ProfileBook:
         if self.counting.rules.watch_stock:
             for item in items:
                 self._wanted.setdefault(item, set()).add(user)
+
+    def _want_no_more(self, user: str, items: Iterable[int]) -> None:
+        for item in items:
+            users = self._wanted.get(item, set())
+            users.discard(user)
+            if not users:
+                self._wanted.pop(item, None)
 
     def _index(self, record: Record, entries: Sequence[Entry]) -> None:
         user = record.profile.user

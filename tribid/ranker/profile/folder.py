@@ -29,7 +29,7 @@ from tribid.ranker.profile.frames import frame, frames
 from tribid.ranker.profile.messages import StockMove
 from tribid.ranker.profile.record import Record
 
-FORMAT = 1
+FORMAT = 2  # 1: erasures without the ids of events
 _NAMED = re.compile(r"(snapshot|journal)-([0-9]{8})\.(bin|log)")
 _log = logging.getLogger("tribid.ranker.profile")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from tribid.ranker.profile.book import BookEntry, ProfileBook, Spread
+from tribid.ranker.profile.book import BookEntry, Erased, ProfileBook, Spread
 from tribid.ranker.profile.counting import check_events
 from tribid.ranker.profile.errors import ProfilesUnavailableError
 from tribid.ranker.profile.export import exported
@@ -276,16 +276,17 @@ class JournaledProfiles:
 
 
 def _read(folder: ProfileFolder, book: ProfileBook) -> bool:
-    """Fill a book from its folder; whether anything was erased that older files may still hold."""
+    """Fill a book from its folder; whether its journals tell of an erasure, and so may hold what it was to remove."""
     for part in folder.parts():
         for record in part.records:
             book.add(record)
         book.take_over(part.erased, part.moves, part.unspread)
-    before = dict(book.erased)
+    has_erased = False  # asked of the journals: the snapshot may hold an erasure that was made while it was written
     for entry in folder.entries():
         book.apply(entry)
+        has_erased |= isinstance(entry, Erased)
     book.index_all()
-    return book.erased != before
+    return has_erased
 
 
 def _enough() -> Callable[[int], bool]:

@@ -140,7 +140,10 @@ class StockMove(Struct, frozen=True, kw_only=True):
         """The change from what ``last``, the newest that is known, left the item at; None where that changes nothing.
 
         So a change is one change however many servers tell it, each by its own clock, and whatever a server that was
-        started anew believes the item was before.
+        started anew believes the item was before: a price that it did not change is the last that is known, not the one it
+        began with. The newest is the one with the latest time, so that a server may tell late what others told before; the
+        servers' clocks must therefore agree more closely than the time between two changes of an item. Where they do not,
+        what every server is told in the same order may set off a message for each of two servers.
 
         >>> first = StockMove(item=1, before_micros=10, after_micros=8, before_count=5, after_count=5, time_ms=1)
         >>> again = StockMove(item=1, before_micros=10, after_micros=8, before_count=5, after_count=5, time_ms=2)
@@ -148,6 +151,9 @@ class StockMove(Struct, frozen=True, kw_only=True):
         True
         """
         if last is None:
-            return self
-        judged = structs.replace(self, before_micros=last.after_micros, before_count=last.after_count)
+            return self if self.matters else None
+        after_micros = last.after_micros if self.before_micros == self.after_micros else self.after_micros
+        judged = structs.replace(
+            self, before_micros=last.after_micros, after_micros=after_micros, before_count=last.after_count
+        )
         return judged if judged.matters else None

@@ -38,7 +38,8 @@ class RedisProfiles:
 
     What is answered is as durable as the server is set to: with ``appendonly yes`` and ``appendfsync always``, as durable
     as a journal. Changes of the stock go through a stream whose consumer group shares them among the servers; what a dead
-    one had taken is taken over after ``claim_ms``. Counted events go to a stream of at most about ``log_length`` entries,
+    one had taken is taken over after ``claim_ms``. The servers' clocks must agree more closely than the time between two
+    changes of an item (see ``StockMove.since``). Counted events go to a stream of at most about ``log_length`` entries,
     which name users by salted hashes. ``erase`` also has the server rewrite its files, unless ``rewrite_files`` is False
     (a managed server does not let one): then its files hold the user until it does so by itself.
     """

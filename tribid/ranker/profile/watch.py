@@ -52,9 +52,11 @@ class Stock(Protocol):
 
 
 class Watch:
-    """Tends a store every ``every_s`` seconds, and at once when the stock changes.
+    """Tends a store every ``every_s`` seconds, and at once when the price of an item changes, or whether there is any.
 
-    What the store cannot take, because Redis cannot be reached, waits and is told again.
+    The first change of an item is told whatever it is, for what the store knows may differ from what this process began
+    with; after it, a sale that leaves some is not. What the store cannot take, because Redis cannot be reached, waits and
+    is told again.
     """
 
     def __init__(self, store: ProfileStore, stock: Stock | None = None, *, every_s: float = 1.0) -> None:
@@ -62,6 +64,7 @@ class Watch:
             raise ValueError(f"every_s is {every_s:g}; allowed is 0.01 to 3600")
         self._store, self._stock, self._every_s = store, stock, every_s
         self._untold: deque[StockMove] = deque(maxlen=MOST)
+        self._met: set[int] = set()  # items of which the store is told what this process holds
         self._adding = threading.Lock()
         self._stirred, self._ends = asyncio.Event(), asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -72,11 +75,13 @@ class Watch:
         if self._task is not None:
             raise ValueError("the watch has begun already")
         loop = asyncio.get_running_loop()
+        self._met.clear()  # what changed while nobody listened was not told
 
         def changed(change: Change) -> None:
             move = move_of(change)
-            if move is not None:
+            if move is not None and (move.matters or move.item not in self._met):
                 with self._adding:
+                    self._met.add(move.item)
                     self._untold.append(move)
                 loop.call_soon_threadsafe(self._stirred.set)
 
@@ -135,10 +140,14 @@ class Watch:
 
 
 def move_of(change: Change) -> StockMove | None:
-    """The change as triggers see it; None where neither the price nor whether there is any at all changed."""
+    """The change as a store is told it; None where neither the price nor the number changed.
+
+    Whether it matters is for the store to say, which knows what the item was before this process began.
+    """
     before, after = change.before, change.after
-    move = StockMove(
+    if (before.price_micros, before.count) == (after.price_micros, after.count):
+        return None
+    return StockMove(
         item=change.item, before_micros=before.price_micros, after_micros=after.price_micros, before_count=before.count,
         after_count=after.count, time_ms=change.time_ms, version=change.version,
     )  # fmt: skip
-    return move if move.matters else None
