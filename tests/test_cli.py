@@ -30,6 +30,12 @@ def test_version_and_help_teach() -> None:
     assert "Example" in text
 
 
+def test_the_package_runs_as_a_module() -> None:
+    command = [sys.executable, "-m", "tribid", "--version"]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (answer.returncode, answer.stdout) == (0, _run("--version")[1])
+
+
 def test_help_loads_no_learning_library() -> None:
     code = (
         "import sys, tribid.cli\n"

@@ -1,5 +1,6 @@
 """What the documents say is true: their code runs, their commands parse, and their tables are those of the code."""
 
+import inspect
 import re
 import shlex
 import types
@@ -9,13 +10,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
+import gymnasium
 import pytest
 import typer.main
+from gymnasium.spaces import Discrete
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from tribid.agents.algorithms import ALGORITHMS
+from tribid.agents.channel_split.features import FEATURE_NAMES
+from tribid.agents.channel_split.split_env import ChannelSplit
 from tribid.agents.offline.auctionnet_state import STATE16_FIELDS
 from tribid.agents.offline.columns import COLUMNS
 from tribid.agents.policy_card import PolicyCard
@@ -32,12 +37,15 @@ from tribid.envs.reward import REWARDS
 from tribid.envs.scenario import SCENARIO_FOLDER, load_scenario
 from tribid.envs.search import config as search
 from tribid.envs.sequential import config as sequential
+from tribid.envs.sequential.consumers import make_world
+from tribid.envs.sequential.journey_env import ConsumerJourney, observation_names
 from tribid.evaluation.entries import FITTED
 from tribid.evaluation.run import judge
 from tribid.evaluation.welfare import METRICS
 from tribid.ranker import Request
 from tribid.ranker.consumers import config as consumers
 from tribid.ranker.decision_log import COLUMNS as LOGGED
+from tribid.ranker.open_time.open_time import OUTCOMES
 from tribid.ranker.openrtb.config import load_config
 from tribid.ranker.profile.messages import Kind
 from tribid.ranker.service.operations import ACTION_OPERATIONS, CONSUMER_OPERATIONS, SLOT_OPERATIONS
@@ -198,6 +206,83 @@ def test_the_infos_table_is_that_of_the_environment() -> None:
     assert [row[:2] for row in table("environment.md", "table: infos")] == wanted
 
 
+SMALL_WORLDS: dict[str, tuple[type[gymnasium.Env[Any, Any]], tuple[str, ...]]] = {
+    "ConsumerJourney": (ConsumerJourney, observation_names(make_world(0))),
+    "ChannelSplit": (ChannelSplit, FEATURE_NAMES),
+}
+"""The journey's environments, and what their observations hold by index."""
+
+
+@pytest.mark.parametrize("name", SMALL_WORLDS)
+def test_the_arguments_of_the_small_worlds_are_those_of_the_code(name: str) -> None:
+    taken = list(inspect.signature(SMALL_WORLDS[name][0]).parameters.values())
+    wanted = [(f"`{one.name}`", f"`{one.default}`") for one in taken]
+    found = table("environment.md", f"arguments: {name}")
+    assert [row[:2] for row in found] == wanted and all(row[2] for row in found)
+
+
+@pytest.mark.parametrize("name", SMALL_WORLDS)
+def test_the_observations_of_the_small_worlds_are_those_of_the_code(name: str) -> None:
+    wanted = [(str(index), f"`{field}`") for index, field in enumerate(SMALL_WORLDS[name][1])]
+    found = table("environment.md", f"observation: {name}")
+    assert [row[:2] for row in found] == wanted and all(row[2] for row in found)
+    env = gymnasium.make(f"tribid:tribid/{name}-v0")
+    assert isinstance(env.unwrapped, SMALL_WORLDS[name][0]) and env.observation_space.shape == (len(wanted),)
+
+
+@pytest.mark.parametrize("name", SMALL_WORLDS)
+def test_the_spaces_and_infos_of_the_small_worlds_are_those_of_the_code(name: str) -> None:
+    env = gymnasium.make(f"tribid:tribid/{name}-v0")
+    _, at_reset = env.reset(seed=0)
+    *_, after_step = env.step(env.action_space.sample())
+    moments = {"reset": at_reset, "step": after_step}
+    told = {row[0].strip("`"): row[1] for row in table("environment.md", f"infos: {name}")}
+    keys = dict.fromkeys([*at_reset, *after_step])
+    assert told == {key: ", ".join(when for when, info in moments.items() if key in info) for key in keys}
+    part = PAGES["environment.md"].split(f"### {name}\n")[1].split("\n##")[0]
+    for space in (env.action_space, env.observation_space):
+        written = f"Discrete({space.n})" if isinstance(space, Discrete) else written_box(space)
+        assert f"`{written}`" in part
+
+
+def written_box(space: Any) -> str:
+    return f"Box({space.low.min():g}, {space.high.max():g}, {space.shape}, {space.dtype})"
+
+
+def faults_of_tables(text: str) -> list[str]:
+    """Rows of Markdown's tables that have more or fewer cells than their header, and tables without a line under it.
+
+    As on the page, a pipe that is not escaped ends a cell within code, too; fenced blocks hold no tables.
+    """
+    shown = re.sub(r"^(```.*?^```)$", lambda block: "\n" * block[0].count("\n"), text, flags=re.MULTILINE | re.DOTALL)
+    lines, faults, cells = shown.splitlines(), [], 0
+    for number, line in enumerate(lines, 1):
+        if not line.startswith("|"):
+            cells = 0
+            continue
+        count = len(re.findall(r"(?<!\\)\|", line.rstrip())) - 1
+        if cells == 0 and not re.fullmatch(r"\|( *:?-+:? *\|)+ *", lines[number] if number < len(lines) else ""):
+            faults.append(f"{number}: no line of dashes under the header")
+        cells = cells or count
+        if count != cells or not re.search(r"(?<!\\)\|\s*$", line):
+            faults.append(f"{number}: {count} cells under a header of {cells}")
+    return faults
+
+
+def test_faults_of_tables_are_found() -> None:
+    good = "| a | b |\n|---|---|\n| 1 | `x \\| y` |\n\n```\n| no table |\n```\n| c |\n|:-:|\n| 2 |\n"
+    assert faults_of_tables(good) == []
+    assert faults_of_tables(good.replace("\\|", "|")) == ["3: 3 cells under a header of 2"]
+    assert faults_of_tables(good.replace("| 2 |", "| 2 | 3 |")) == ["10: 2 cells under a header of 1"]
+    assert faults_of_tables(good.replace("| 2 |", "| 2")) == ["10: 0 cells under a header of 1"]
+    assert faults_of_tables(good.replace("|---|---|\n", "")) == ["1: no line of dashes under the header"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_row_of_a_table_has_as_many_cells_as_its_header(page: str) -> None:
+    assert faults_of_tables(PAGES[page]) == []
+
+
 @pytest.mark.parametrize(
     ("page", "marker", "names"),
     [
@@ -231,6 +316,11 @@ def test_the_consumers_addresses_are_those_of_the_service() -> None:
 def test_every_kind_of_consumer_event_is_described() -> None:
     told = [name for row in column("consumers.md", "table: events") for name in row.replace("`", "").split(", ")]
     assert sorted(told) == sorted(get_args(Kind))
+
+
+def test_every_outcome_of_a_mails_slots_is_described() -> None:
+    told = [name for row in column("consumers.md", "table: mail slots") for name in row.replace("`", "").split(", ")]
+    assert sorted(told) == sorted(outcome.replace(".", "_").replace(" ", "_") for outcome in OUTCOMES)
 
 
 def test_the_scenes_table_is_that_of_the_code() -> None:

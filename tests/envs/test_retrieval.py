@@ -236,6 +236,7 @@ def test_scenarios_without_retrieval_keep_the_hash_that_they_had_before_there_wa
             continue
         assert content["rules"]["ocpc"].pop("click_value") == 1.0  # as young as it, and as absent where nobody sets it
         assert content["reward"].pop("attribution") is None  # younger still
+        assert content["generated"].pop("least_budget") == 0.01  # and this
         assert scenario.hash == hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
     assert unshelved(load_scenario("tiny")).hash == load_scenario("tiny").hash
     assert Scenario(name="a").hash == "9a0f2f48e88fc2d9"

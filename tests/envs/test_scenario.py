@@ -27,8 +27,11 @@ MALFORMED = {
     "only a comment": ("# nothing\n", ("mapping", "None")),
     "no name": ("rules: {auction: gsp}", ("name", "required")),
     "empty name": ("name: ''", ("name", "''", "at least 1 character")),
-    "unknown key": ("name: x\nruels: {}", ("ruels", "not permitted")),
-    "unknown inner key": ("name: x\nrules: {auctoin: gsp}", ("rules.auctoin", "'gsp'", "not permitted")),
+    "unknown key": ("name: x\nruels: {}", ("ruels", "not permitted; allowed are name, description, world")),
+    "unknown inner key": (
+        "name: x\nrules: {auctoin: gsp}",
+        ("rules.auctoin", "'gsp'", "allowed are auction, slot_effects"),
+    ),
     "key is a number": ("name: x\n7: 8", ("7",)),
     "unknown auction": ("name: x\nrules: {auction: gps}", ("rules.auction", "'gps'", "'first_price', 'gsp' or 'vcg'")),
     "NaN money": (LISTED + "{name: a, budget: .nan}", ("advertisers.0.budget", "nan", "finite")),
@@ -83,7 +86,7 @@ MALFORMED = {
     "world is a number": ("name: x\nworld: 3", ("world", "3")),
     "key of another world": (
         "name: x\nworld: {kind: auctionnet, categories: 3}",
-        ("world.categories", "3", "not permitted"),
+        ("world.categories", "3", "not permitted; allowed are kind, traffic"),
     ),
     "nobody in a world that generates none": (
         "name: x\nworld: {kind: auctionnet}",
@@ -104,6 +107,25 @@ MALFORMED = {
         ("generated.objectives.0", "'fame'", "'max_clicks'"),
     ),
 }
+
+
+@pytest.mark.parametrize(
+    ("world", "field"),
+    [
+        ("{kind: journey, scenes: [{name: a, channel: telex}]}", "world.scenes.0.channel: 'telex'"),
+        ("{kind: journey, triggers: [{name: a, kind: drop}]}", "world.triggers.0.kind: 'drop'"),
+    ],
+)
+def test_a_list_with_a_wrong_entry_is_not_told_to_be_empty_too(tmp_path: Path, world: str, field: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        load_scenario(put(tmp_path, f"name: x\nworld: {world}\nadvertisers: [{{name: a}}]"))
+    _, *lines = str(caught.value).splitlines()
+    assert len(lines) == 1 and field in lines[0] and "Input should be " in lines[0]
+
+
+def test_a_list_that_is_empty_is_told_so_beside_other_errors(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"rules\.auction.*\n.*generated\.objectives: .*at least 1"):
+        load_scenario(put(tmp_path, "name: x\ngenerated: {objectives: []}\nrules: {auction: gps}"))
 
 
 def put(folder: Path, content: str | bytes, name: str = "bad.yaml") -> Path:

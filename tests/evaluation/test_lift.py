@@ -98,6 +98,9 @@ def test_a_relative_lift_over_nothing_is_not_told():
         ({"control": np.full(60, np.nan)}, "control holds nan; allowed are finite numbers"),
         ({"treated_before": np.ones(9), "control_before": np.ones(60)}, "allowed is one number for each user"),
         ({"interval": "bootstrap", "resamples": 0}, "resamples is 0"),
+        ({"interval": "bootstrap", "resamples": "x"}, "resamples is 'x'; allowed is a whole number from 1"),
+        ({"confidence": "x"}, "confidence is 'x'; allowed is above 0 and below 1"),
+        ({"seed": "x"}, "seed is 'x'; allowed is a whole number from 0"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(changed, told):

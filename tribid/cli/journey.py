@@ -7,9 +7,13 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from tribid.cli.options import names
 from tribid.cli.terminal import console, job_bar, readable_errors
+
+WIDE = 132
+"""The least columns of a terminal at which the table is printed as one; on a narrower one each row is a block of lines."""
 
 
 def bench_journey(
@@ -26,7 +30,7 @@ def bench_journey(
     ] = "",
     bidders: Annotated[str, typer.Option(help="Who bids, comma-separated; the advertisers take turns.")] = "truthful",
     out: Annotated[Path, typer.Option(help="Folder of the work; started again, a run goes on there.")] = Path(
-        "runs/journey"
+        "runs/bench-journey"
     ),
     page: Annotated[
         Path | None, typer.Option(help="Where to write the page (its picture lies beside it); by default in --out.")
@@ -50,7 +54,7 @@ def bench_journey(
         from tribid.evaluation.bench.command import shown_argument
         from tribid.evaluation.journey.jobs import ALL_WORLDS, JourneyPlan, run_jobs
         from tribid.evaluation.journey.page import write_page
-        from tribid.evaluation.journey.table import SIDES, differences, side_text
+        from tribid.evaluation.journey.table import SIDES, block_text, differences, side_text
 
         plan = JourneyPlan(
             scenario=load_scenario(scenario), days=days, seeds=seeds, worlds=tuple(names(worlds)) or ALL_WORLDS,
@@ -58,11 +62,17 @@ def bench_journey(
         )  # fmt: skip
         with job_bar("played") as tell:
             run_jobs(plan, out, tell)
-        shown = Table("part", "against", "world", *SIDES, show_lines=True)
-        for one in differences(plan, out):
-            row = one.row
-            shown.add_row(row.part, row.against, row.world, *(side_text(one, side, plan.seeds) for side in SIDES))
-        console.print(shown)
+        rows = differences(plan, out)
+        if console.width >= WIDE:
+            shown = Table("part", "against", "world", *SIDES, show_lines=True)
+            for one in rows:
+                row = one.row
+                shown.add_row(row.part, row.against, row.world, *(side_text(one, side, plan.seeds) for side in SIDES))
+            console.print(shown)
+        else:
+            for one in rows:
+                console.print(Text(block_text(one, plan.seeds, console.width)), end="\n\n")
+        console.print("± half of the 95 % interval, * leaves out 0; all numbers are on the page", soft_wrap=True)
         command = shlex.join([Path(sys.argv[0]).name, *map(shown_argument, sys.argv[1:])])
         for path in write_page(plan, out, page or out / "journey-results.md", command, machine):
             console.print(f"wrote [bold]{path}[/]", soft_wrap=True)

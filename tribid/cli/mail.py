@@ -26,7 +26,7 @@ def mail(
     subject: Annotated[str, typer.Option(help="What it says above.")] = "Picked for you",
     about: Annotated[str, typer.Option(help="An item that the user looked at; left out, none is named.")] = "",
     unsubscribe: Annotated[
-        str | None, typer.Option(help="The page that ends the mails; left out, /unsubscribe of the server.")
+        str | None, typer.Option(help="Your page that ends the mails; left out, the mail links to none.")
     ] = None,
 ) -> None:  # fmt: skip
     """Write an example mail: HTML whose pictures are picked and drawn by `tribid serve --consumers` when it is opened.
@@ -45,10 +45,12 @@ def mail(
             user=user,
             message=f"mail-{now_ms}" if message is None else message,
             now_ms=now_ms,
-            unsubscribe=f"{server.rstrip('/')}/unsubscribe" if unsubscribe is None else unsubscribe,
+            unsubscribe=unsubscribe,
             slots=slots,
             life_ms=round(days * _DAY_MS),
             text=MailText(subject=subject, about=about),
         )
         write_atomically(out, written)
         console.print(f"wrote [bold]{out}[/]", soft_wrap=True)
+        if unsubscribe is None:
+            typer.echo("the mail has no link to unsubscribe; give the page for that as --unsubscribe URL", err=True)

@@ -37,10 +37,10 @@ StoreName = Annotated[
 Server = Annotated[
     str | None,
     typer.Option(
-        "--server", help="Ask a running `tribid serve` at this address, such as http://127.0.0.1:8080, instead; a token is "
-        f"taken from the environment's {TOKEN_VARIABLE}.",
+        "--server", help="Ask a running `tribid serve` at this address, such as http://127.0.0.1:8080, instead.",
     ),
 ]  # fmt: skip
+TokenFile = Annotated[Path | None, typer.Option(help=f"Holds the server's bearer token (or set {TOKEN_VARIABLE}).")]
 Prefix = Annotated[str, typer.Option(help="Of the store's keys in Redis.")]
 
 
@@ -49,6 +49,7 @@ def export(
     user: User,
     store: StoreName = None,
     server: Server = None,
+    token_file: TokenFile = None,
     prefix: Prefix = "tribid",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A file to write; else it is printed.")] = None,
 ) -> None:
@@ -61,7 +62,7 @@ def export(
     with readable_errors():
         path = f"{_address(user)}?export=true"
         if _is_server(store, server):
-            found = _ask("GET", server, path)
+            found = _ask("GET", server, path, token_file)
         else:
             found = asyncio.run(_with_store(store, prefix, lambda opened: opened.export(user)))
         if found is None:
@@ -82,6 +83,7 @@ def erase(
     user: User,
     store: StoreName = None,
     server: Server = None,
+    token_file: TokenFile = None,
     prefix: Prefix = "tribid",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask whether this is meant.")] = False,
 ) -> None:
@@ -98,7 +100,7 @@ def erase(
         if is_server:
             import msgspec
 
-            told = _ask("DELETE", server, _address(user))
+            told = _ask("DELETE", server, _address(user), token_file)
             erased = told is not None and msgspec.json.decode(told)["erased"]
         else:
             erased = asyncio.run(_with_store(store, prefix, lambda opened: opened.erase(user)))
@@ -176,13 +178,15 @@ def _address(user: str) -> str:
     return f"/v1/profile/{quote(user, safe='').replace('.', '%2E')}"
 
 
-def _ask(method: str, server: str | None, path: str) -> bytes | None:
+def _ask(method: str, server: str | None, path: str, token_file: Path | None) -> bytes | None:
     """A server's answer; None for 404. ``ValueError`` tells what it says of a mistake, or that it cannot be reached."""
     try:
         import httpx
     except ImportError as error:
         raise ImportError("asking a server needs httpx: pip install 'tribid[serve]'") from error
-    token = os.environ.get(TOKEN_VARIABLE)
+    from tribid.ranker.service.settings import token_of
+
+    token = token_of(token_file)
     headers = {} if token is None else {"authorization": f"Bearer {token}"}
     try:
         answer = httpx.request(method, f"{(server or '').rstrip('/')}{path}", headers=headers, timeout=700)
@@ -190,6 +194,8 @@ def _ask(method: str, server: str | None, path: str) -> bytes | None:
         raise ValueError(f"{server} cannot be asked: {error or type(error).__name__}") from None
     if answer.status_code == 404 and b'"user"' in answer.content:
         return None
+    if answer.status_code == 401:
+        raise ValueError(f"{server} asks for its token; give it as --token-file FILE, or set {TOKEN_VARIABLE}")
     if answer.status_code != 200:
         raise ValueError(f"{server} answers {answer.status_code}: {answer.text[:300]}")
     return answer.content

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tribid.envs.advertisers import Advertisers
 from tribid.envs.decision import beliefs_of, law_of, slot_effects_of
+from tribid.envs.given import check_whole
 from tribid.envs.places import NOBODY, multipliers_on, places_of_requests
 from tribid.envs.platform import Forecaster, Platform, Rates, Requests
 from tribid.envs.scenario import Scenario
@@ -143,8 +144,8 @@ def reset(
     scenario; seed and day decide who comes and what they do. ``memory``, in a world that remembers, is that of the state
     at the end of the day before (``ValueError`` for another); left out, users have met no ad yet.
     """
-    _check_seed("seed", seed, 2**63)
-    _check_seed("day", day, 2**32 - 1)
+    check_whole("seed", seed, 2**63)
+    check_whole("day", day, 2**32 - 1)
     world = build_world(scenario)
     if platform is not None:
         if not hasattr(world, "with_platform"):
@@ -169,8 +170,8 @@ def reset_many(scenario: Scenario, seeds: Sequence[int], days: Sequence[int]) ->
             f"seeds are {list(seeds)}, days {list(days)}; allowed is one day for each of one or more seeds"
         )
     for seed, day in zip(seeds, days, strict=True):
-        _check_seed("seed", seed, 2**63)
-        _check_seed("day", day, 2**32 - 1)
+        check_whole("seed", seed, 2**63)
+        check_whole("day", day, 2**32 - 1)
     world = build_world(scenario)
     plans = tuple(world.day(seed, day) for seed, day in zip(seeds, days, strict=True))
     return _opened(scenario, world, None, plans, (len(plans), len(world.advertisers)), None)
@@ -403,8 +404,3 @@ def checked_multipliers(multipliers: ArrayLike, state: MarketState) -> NDArray[n
             f"allowed is a finite number from 0 to {most:g}"
         )
     return chosen
-
-
-def _check_seed(name: str, value: int, limit: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not 0 <= value < limit:
-        raise ValueError(f"{name} is {value!r}; allowed is a whole number from 0 to {limit - 1}")

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from tribid.envs.attribution.config import Attribution
 from tribid.envs.journey.config import JourneyWorld
@@ -27,6 +28,7 @@ from tribid.envs.worlds import (
     ShopWorld,
     Spread,
 )
+from tribid.refusals import what_is_wrong
 
 MICROS = 1_000_000
 """Micros in one currency unit."""
@@ -274,7 +276,7 @@ def parse_scenario(content: Any, source: str = "scenario") -> Scenario:
     try:
         scenario = Scenario.model_validate(content)
     except ValidationError as error:
-        lines = [f"  {_where(detail['loc'])}: {_what(detail)}" for detail in error.errors()]
+        lines = [f"  {_where(detail['loc'])}: {_what(detail)}" for detail in _first_causes(error.errors())]
         raise ValueError(f"{source} is not a valid scenario:\n" + "\n".join(lines)) from None
     if isinstance(scenario.world, ReplayWorld):
         found, said = log_digest(scenario.world.log), scenario.world.log_sha256
@@ -297,10 +299,16 @@ def _where(location: tuple[int | str, ...]) -> str:
     return ".".join(str(step) for step in location if step not in kinds) or "scenario"
 
 
-def _what(detail: Any) -> str:
-    message = detail["msg"].removeprefix("Value error, ")
+def _first_causes(details: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Errors without those of a list that was too short only because an entry of it failed."""
+    inner = {detail["loc"][:length] for detail in details for length in range(len(detail["loc"]))}
+    return [detail for detail in details if detail["type"] != "too_short" or detail["loc"] not in inner]
+
+
+def _what(detail: ErrorDetails) -> str:
+    message = what_is_wrong(detail, Scenario)
     if detail["type"] == "value_error":
-        return str(message)
+        return message
     return f"{_short(detail['input'])} is not allowed: {message}"
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm, t
 
+from tribid.envs.given import check_whole, is_number
 from tribid.evaluation.statistics import Interval
 
 LEAST_USERS = 50
@@ -58,7 +59,9 @@ def lift(
     >>> told.difference.point, round(told.relative.point, 3)
     (1.0, 0.333)
     """
-    if not 0.0 < confidence < 1.0:
+    check_whole("resamples", resamples, 2**31, least=1)
+    check_whole("seed", seed, 2**63)
+    if not is_number(confidence) or not 0.0 < confidence < 1.0:
         raise ValueError(f"confidence is {confidence!r}; allowed is above 0 and below 1, such as 0.95")
     if interval not in ("welch", "bootstrap"):
         raise ValueError(f"interval is {interval!r}; choose welch, bootstrap")
@@ -170,8 +173,6 @@ def _welch(groups: list[NDArray[np.float64]], confidence: float) -> Any:
 
 def _bootstrap(groups: list[NDArray[np.float64]], confidence: float, resamples: int, seed: int) -> Any:
     """Percentiles over resampled users; no limits of the ratio where the base of a resample is not above 0."""
-    if resamples < 1:
-        raise ValueError(f"resamples is {resamples}; allowed is 1 or more")
     rng, means = np.random.default_rng(seed), []
     for g in groups:
         step = max(1, _CHUNK // len(g))

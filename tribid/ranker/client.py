@@ -3,107 +3,73 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Generic, Literal, NamedTuple, Self, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, Self, TypeVar
 from urllib.parse import quote
 
 import msgspec
 
+from tribid.ranker.client_call import Call, RankerError, read
+from tribid.ranker.consumers_client import AsyncConsumersClient, ConsumersClient
 from tribid.ranker.messages import Decision, Event, Receipt, Request
 from tribid.ranker.releases import Policies
-from tribid.ranker.service.wire import Decisions, EventBatch, Failure, Health, RankBatch, Receipts
+from tribid.ranker.service.wire import Decisions, EventBatch, Health, RankBatch, Receipts
 
 try:
     import httpx
 except ImportError as missing:  # pragma: no cover
     raise ImportError("the ranker's client needs httpx: pip install 'tribid[serve]'") from missing
 
+__all__ = ["AsyncClient", "Client", "RankerError"]
+
 Mode = Literal["active", "shadow", "split", "off"]
 T = TypeVar("T")
 
 
-class RankerError(Exception):
-    """The ranker refused, or gave no answer that it could have meant.
-
-    ``status`` is HTTP's, ``field`` what is at fault (``$.requests[3].tick``; empty where it is nothing in particular),
-    ``message`` what is allowed. What is wrong with the connection is raised as ``httpx.TransportError``.
-    """
-
-    def __init__(self, status: int, field: str, message: str) -> None:
-        super().__init__(f"{status}: {message}" + (f" ({field})" if field and field not in message else ""))
-        self.status, self.field, self.message = status, field, message
+def _rank(request: Request, explain: bool) -> Call[Decision]:
+    return Call("POST", _rank_path(explain), lambda answer: read(answer, Decision), msgspec.json.encode(request))
 
 
-class _Call(NamedTuple, Generic[T]):
-    """One call, ready to be sent, and what its answer means; ``again``: sent twice, it does no more than sent once."""
-
-    method: str
-    path: str
-    read: "Callable[[httpx.Response], T]"
-    body: bytes | None = None
-    again: bool = True
-
-    def arguments(self) -> dict[str, Any]:
-        """What httpx's ``request`` takes."""
-        headers = {} if self.body is None else {"content-type": "application/json"}
-        return {"method": self.method, "url": self.path, "content": self.body, "headers": headers}
-
-
-def _rank(request: Request, explain: bool) -> _Call[Decision]:
-    return _Call("POST", _rank_path(explain), lambda answer: _read(answer, Decision), msgspec.json.encode(request))
-
-
-def _rank_many(requests: Sequence[Request], explain: bool) -> _Call[list[Decision]]:
+def _rank_many(requests: Sequence[Request], explain: bool) -> Call[list[Decision]]:
     body = msgspec.json.encode(RankBatch(tuple(requests)))
-    return _Call("POST", _rank_path(explain), lambda answer: list(_read(answer, Decisions).decisions), body)
+    return Call("POST", _rank_path(explain), lambda answer: list(read(answer, Decisions).decisions), body)
 
 
 def _rank_path(explain: bool) -> str:
     return "/v1/rank?explain=true" if explain else "/v1/rank"
 
 
-def _events(events: Sequence[Event]) -> _Call[list[Receipt]]:
+def _events(events: Sequence[Event]) -> Call[list[Receipt]]:
     body = msgspec.json.encode(EventBatch(tuple(events)))
-    return _Call("POST", "/v1/events", lambda answer: list(_read(answer, Receipts).receipts), body)
+    return Call("POST", "/v1/events", lambda answer: list(read(answer, Receipts).receipts), body)
 
 
-def _activate(name: str, mode: Mode, percent: float | None) -> _Call[Policies]:
+def _activate(name: str, mode: Mode, percent: float | None) -> Call[Policies]:
     body = msgspec.json.encode({"mode": mode} | ({} if percent is None else {"percent": percent}))
-    return _Call("POST", f"/v1/policies/{quote(name, safe='')}:activate", _read_policies, body, again=False)
-
-
-def _read(response: httpx.Response, kind: type[T]) -> T:
-    """The answer's content; ``RankerError`` for a refusal, and for an answer that is none of a ranker's."""
-    try:
-        if response.is_success:
-            return msgspec.json.decode(response.content, type=kind)
-        told = msgspec.json.decode(response.content, type=Failure).error
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise RankerError(response.status_code, "", "the answer is no ranker's") from None
-    raise RankerError(response.status_code, told.field, told.message)
+    return Call("POST", f"/v1/policies/{quote(name, safe='')}:activate", _read_policies, body, again=False)
 
 
 def _read_policies(response: httpx.Response) -> Policies:
-    return _read(response, Policies)
+    return read(response, Policies)
 
 
 def _read_health(response: httpx.Response) -> str:
     """``ready``, or what a ranker that is not says: its 503 is no refusal."""
     if response.status_code != 503:
-        return _read(response, Health).status
+        return read(response, Health).status
     try:
         return msgspec.json.decode(response.content, type=Health).status
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise RankerError(503, "", "the answer is no ranker's") from None
 
 
-_POLICIES = _Call("GET", "/v1/policies", _read_policies)
-_ROLLBACK = _Call("POST", "/v1/policies:rollback", _read_policies, again=False)
-_READY = _Call("GET", "/readyz", _read_health)
+_POLICIES = Call("GET", "/v1/policies", _read_policies)
+_ROLLBACK = Call("POST", "/v1/policies:rollback", _read_policies, again=False)
+_READY = Call("GET", "/readyz", _read_health)
 _LOST = (httpx.NetworkError, httpx.RemoteProtocolError)
 
 
-def _waits(call: _Call[T], retries: int) -> Iterator[float]:
+def _waits(call: Call[T], retries: int) -> Iterator[float]:
     """How long to wait, in seconds, before each time that the call may be sent again; by chance, for not all at once."""
     return (random.uniform(0.05, 0.2) for _ in range(retries if call.again else 0))
 
@@ -113,14 +79,14 @@ def _settings(base_url: str, token: str | None, timeout_s: float) -> dict[str, A
     return {"base_url": base_url, "headers": headers, "timeout": timeout_s, "trust_env": False}
 
 
-class Client:
+class Client(ConsumersClient):
     """Asks a ranker, one call after another; a context manager that keeps its connections.
 
-    ``retries`` is how often a call is sent again when the connection broke: ``rank``, ``rank_many`` and ``events``, which
-    the ranker answers alike however often they come (the same ``request`` of a ``day``, the same event ``id``), and what
-    only reads. Name the ``day`` in requests that may be sent again: without it, one that is repeated after midnight is
-    another page. Time-outs, refusals, ``activate`` and ``rollback`` are not repeated. Between two tries pass 50 to
-    200 ms. ``transport`` is httpx's, for tests.
+    ``retries`` is how often a call is sent again when the connection broke: ``rank``, ``rank_many``, ``events`` and those of
+    ``ConsumersClient``, which the ranker answers alike however often they come (the same ``request`` of a ``day``, the same
+    event ``id``; ``change_items`` and ``actions`` with an ``id`` alone), and what only reads. Name the ``day`` in requests
+    that may be sent again: without it, one that is repeated after midnight is another page. Time-outs, refusals,
+    ``activate`` and ``rollback`` are not repeated. Between two tries pass 50 to 200 ms. ``transport`` is httpx's, for tests.
     """
 
     def __init__(
@@ -173,7 +139,7 @@ class Client:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _ask(self, call: _Call[T]) -> T:
+    def _ask(self, call: Call[T]) -> T:
         waits = _waits(call, self._retries)
         while True:
             try:
@@ -185,7 +151,7 @@ class Client:
             time.sleep(wait_s)
 
 
-class AsyncClient:
+class AsyncClient(AsyncConsumersClient):
     """``Client`` for asyncio: the same methods, awaited; many calls may be under way at once."""
 
     def __init__(
@@ -238,7 +204,7 @@ class AsyncClient:
     async def __aexit__(self, *error: object) -> None:
         await self.close()
 
-    async def _ask(self, call: _Call[T]) -> T:
+    async def _ask(self, call: Call[T]) -> T:
         waits = _waits(call, self._retries)
         while True:
             try:

@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from tribid.refusals import JsonDecoder
+
 MAX_CANDIDATES = 2_000
 MAX_BATCH = 1_000
 MAX_EVENTS = 1_000
@@ -148,9 +150,12 @@ class Receipt(Struct, frozen=True, kw_only=True):
     why: str = ""
 
 
+_REQUEST = JsonDecoder(Request)
+
+
 def decode_request(content: str | bytes) -> Request:
     """A request from JSON; ``ValueError`` names the field and what is allowed."""
     try:
-        return msgspec.json.decode(content, type=Request)
+        return _REQUEST.decode(content)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise ValueError(f"request: {error}") from None

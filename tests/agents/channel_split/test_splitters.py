@@ -5,14 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tribid.agents.channel_split.bandit import SplitBandit
-from tribid.agents.channel_split.features import FEATURES
+from tribid.agents.channel_split.features import FEATURE_NAMES, FEATURES
 from tribid.agents.channel_split.fitted import FittedSplit
 from tribid.agents.channel_split.knapsack import greedy, integer_part, relaxed
 from tribid.agents.channel_split.play import clairvoyant, levels_of, play_curves, play_market
 from tribid.agents.channel_split.split_env import ChannelSplit, shares_of
 from tribid.agents.channel_split.splitter import FixedSplit, ReturnSplit, Seen, Splitter, whole
+from tribid.envs.channels.channel import CHANNELS
 from tribid.envs.channels.curves import Curves, drawn_curves
 from tribid.envs.channels.world_config import ChannelWorldConfig
+from tribid.envs.stages import STAGES
 
 SMALL = ChannelWorldConfig(users=150, days=5, ticks=3, budget=1.0)
 ONE_GOOD = Curves(tops=(0.5, 20.0, 0.5, 0.5), scales=(10.0, 10.0, 10.0, 10.0))
@@ -158,3 +160,43 @@ def test_shares_give_nothing_to_a_channel_with_money_of_its_own():
 def test_wrong_settings_are_refused(make, said):
     with pytest.raises(ValueError, match=said):
         make()
+
+
+def test_a_split_over_other_channels_and_what_is_no_seed_are_refused_by_name():
+    with pytest.raises(ValueError, match="allowed is a number for each of 4 channels: feed, search, email, display"):
+        play_market(SMALL, FixedSplit.equal(3), seed=0)
+    with pytest.raises(ValueError, match="seed is 'a'; allowed is a whole number from 0"):
+        play_market(SMALL, FixedSplit.equal(4), seed="a")
+    with pytest.raises(ValueError, match="micros of 0 or more for each of 4 channels"):
+        play_curves(ONE_GOOD, FixedSplit.equal(3), 0, 2, BUDGET)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"config": "x"}, "config is 'x'; allowed is a ChannelWorldConfig, or None"),
+        ({"scale": "x"}, "scale is 'x'; allowed is a finite number above 0"),
+        ({"scale": 0}, "scale is 0; allowed is a finite number above 0"),
+    ],
+)
+def test_a_wrong_argument_of_the_environment_is_named(wrong, told):
+    with pytest.raises(ValueError, match=told):
+        ChannelSplit(**wrong)
+
+
+def test_the_environment_names_what_is_no_seed_and_no_action():
+    env = ChannelSplit(SMALL)
+    with pytest.raises(ValueError, match="seed is 'x'; allowed is a whole number from 0"):
+        env.reset(seed="x")
+    seen, info = env.reset(seed=np.int64(3))
+    assert seen.shape == (len(FEATURE_NAMES),) and info == {"seed": 3}
+    for action in ([0.0, 0.0], "x", [0.0, 0.0, 0.0, np.nan], None):
+        with pytest.raises(ValueError, match="allowed are 4 numbers, one for each channel"):
+            env.step(action)
+    seen, _, _, _, info = env.step([0.0, 0.0, 0.0, 1.0])
+    told = dict(zip(FEATURE_NAMES, seen.tolist(), strict=True))
+    assert told["days_left"] == pytest.approx(0.8) and sum(told[f"stage_{stage}"] for stage in STAGES) == pytest.approx(
+        1
+    )
+    charged = sum(told[f"charged_{channel}"] for channel in CHANNELS)
+    assert charged == pytest.approx(info["charged_micros"] / 1e6, rel=1e-5) and told["charged_display"] > 0

@@ -161,6 +161,22 @@ def test_a_scenario_can_name_every_rule_of_credit_and_no_other():
         Attribution(paid=(0, 0))
 
 
+def test_channels_that_are_paid_can_be_named_and_the_scenario_is_the_same_one():
+    def paying(paid):
+        return load_scenario("journey").with_changes(reward={"part": "attributed", "attribution": {"paid": paid}})
+
+    assert paying(["search", "feed"]).reward.attribution.paid == (1, 0)
+    assert paying(["feed", "search"]).hash == paying([0, 1]).hash == paying(["feed", 1]).hash != paying([1]).hash
+    with pytest.raises(
+        ValueError, match="paid holds 'mail'; allowed are feed, search, email, display, or their places"
+    ):
+        paying(["mail"])
+    with pytest.raises(ValueError, match="each channel once"):
+        paying(["feed", 0])
+    with pytest.raises(ValueError, match="paid"):
+        paying("feed")
+
+
 @pytest.mark.parametrize("method", [name for name in METHODS if name not in OF_ALL_PATHS])
 def test_what_is_left_out_of_the_rewarded_log_is_credited_with_none_of_the_days_orders(method):
     """A random log of forty days, rewarded on the last of them with and without what the day's orders cannot owe."""

@@ -27,3 +27,7 @@ def test_shares_and_users_that_are_none_are_refused():
         held_out([1], share=1.5)
     with pytest.raises(ValueError, match="user is of type float64"):
         held_out([1.0])
+    with pytest.raises(ValueError, match=r"share is '0\.1'; allowed are numbers from 0 to 1"):
+        held_out([1], share="0.1")
+    with pytest.raises(ValueError, match="salt is 3; allowed is a text"):
+        held_out([1], salt=3)

@@ -49,6 +49,11 @@ def test_texts_name_users_brands_and_channels_and_a_missing_value_is_one(tmp_pat
         (HEAD + ",1,1,click,feed,\n2,1,1,click,feed,\n", "user of row 1 is None"),
         (HEAD, "is empty"),
         (
+            "user,brand,time_hours,event,chanel\n1,1,1,click,feed\n",
+            "unknown column 'chanel'; allowed are user, brand, time_hours, event, channel, value, industry",
+        ),
+        ("user,brand,time_hours,event,a,b\n1,1,1,click,2,3\n", "unknown columns 'a', 'b'"),
+        (
             "user,brand,time_hours,event,industry\n1,1,1,click,toys\n1,1,1,click,food\n",
             "industry of row 1 is 'toys'; allowed is one industry for each brand",
         ),

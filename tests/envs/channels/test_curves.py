@@ -27,3 +27,12 @@ def test_curves_rise_and_flatten():
 def test_tops_without_scales_are_refused():
     with pytest.raises(ValueError, match="one for each of 1 tops"):
         Curves(tops=(1.0,))
+
+
+def test_what_is_no_seed_or_day_is_named():
+    with pytest.raises(ValueError, match="seed is 'x'; allowed is a whole number from 0"):
+        drawn_curves("x")
+    with pytest.raises(ValueError, match="seed is 'x'; allowed is a whole number from 0"):
+        Curves().orders("x", 0, np.ones(4))
+    with pytest.raises(ValueError, match="day is -1; allowed is a whole number from 0"):
+        Curves().orders(0, -1, np.ones(4))

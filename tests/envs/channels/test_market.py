@@ -258,3 +258,7 @@ def test_a_world_that_has_ended_is_refused():
         play_day(days(SMALL, EQUAL)[0][-1], EQUAL)
     with pytest.raises(ValueError, match="seed is -1"):
         open_world(SMALL, -1)
+    with pytest.raises(ValueError, match="seed is 'a'; allowed is a whole number from 0 to 9223372036854775807"):
+        open_world(SMALL, "a")
+    with pytest.raises(ValueError, match="config is 'x'; allowed is a ChannelWorldConfig"):
+        open_world("x", 0)

@@ -1,10 +1,12 @@
+from typing import Any
+
 import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from tribid.envs.sequential.consumers import make_world
-from tribid.envs.sequential.journey_env import ConsumerJourney, observe_states
+from tribid.envs.sequential.consumers import JOURNEY, make_world
+from tribid.envs.sequential.journey_env import ConsumerJourney, observation_names, observe_states
 from tribid.envs.sequential.moves import best_table, true_moves
 from tribid.envs.sequential.play import draw_consumers, play
 
@@ -62,9 +64,71 @@ def test_stepping_on_after_the_end_is_refused() -> None:
 
 
 def test_a_negative_price_or_an_unknown_action_is_refused() -> None:
-    with pytest.raises(ValueError, match="price -1"):
+    with pytest.raises(ValueError, match="price is -1"):
         ConsumerJourney(make_world(0), price=-1.0)
     env = ConsumerJourney(make_world(0))
     env.reset(seed=0)
     with pytest.raises(ValueError, match="below 4"):
         env.step(np.int64(4))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"world": "x"}, "world is 'x'; allowed is a whole number from 0 to 9223372036854775807, or a ConsumerWorld"),
+        ({"world": -1}, "world is -1; allowed is a whole number from 0"),
+        ({"world": True}, "world is True; allowed is a whole number from 0"),
+        ({"consumers": "3"}, "consumers is '3'; allowed is a whole number from 1"),
+        ({"budget_micros": 1.5}, "budget_micros is 1.5; allowed is a whole number from 0 to .*, or None"),
+        ({"price": "x"}, "price is 'x'; allowed is a finite number from 0"),
+        ({"price": float("nan")}, "price is nan; allowed is a finite number from 0"),
+    ],
+)
+def test_a_wrong_argument_is_named_with_its_value_and_what_is_allowed(wrong: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        gymnasium.make("tribid:tribid/ConsumerJourney-v0", **wrong)
+
+
+def test_worlds_and_consumers_name_what_is_no_seed_and_no_number() -> None:
+    def wrong(value: str) -> Any:
+        return value
+
+    world = make_world(0)
+    for call, told in (
+        (lambda: make_world(wrong("x")), "seed is 'x'; allowed is a whole number from 0 to 9223372036854775807"),
+        (lambda: make_world(0, wrong("x")), "rule is 'x'; allowed is a ConsumerRule or None"),
+        (lambda: draw_consumers(world, wrong("x"), 2), "seed is 'x'; allowed is a whole number from 0"),
+        (lambda: draw_consumers(world, 0, wrong("x")), "count is 'x'; allowed is a whole number from 1"),
+        (lambda: draw_consumers(world, 0, 1, -1), "first is -1; allowed is a whole number from 0"),
+        (lambda: draw_consumers(wrong("x"), 0, 2), "world is 'x'; allowed is a ConsumerWorld"),
+        (lambda: ConsumerJourney(world).reset(seed=wrong("x")), "seed is 'x'; allowed is a whole number from 0"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            call()
+
+
+def test_an_action_that_is_no_whole_number_below_the_actions_is_refused() -> None:
+    env = ConsumerJourney(make_world(0))
+    env.reset(seed=np.int64(0))  # type: ignore[arg-type]
+    wrong: list[Any] = ["x", 1.5, 4, -1, [1], None]
+    for action in wrong:
+        with pytest.raises(ValueError, match="allowed are the whole numbers below 4"):
+            env.step(action)
+    env.step(np.int8(1))  # type: ignore[arg-type]
+
+
+def test_the_observations_names_say_what_the_numbers_are() -> None:
+    env = ConsumerJourney(make_world(0), consumers=4, budget_micros=10_000_000)
+    names = observation_names(env.world)
+    seen, _ = env.reset(seed=5)
+    assert seen.shape == (len(names),)
+    told = dict(zip(names, seen.tolist(), strict=True))
+    who = env._people
+    assert who is not None
+    assert told[f"type_{who.kind[0]}"] == told[f"stage_{JOURNEY[who.start[0]]}"] == told["bias"] == 1.0
+    assert (told["steps_behind"], told["exposures_behind"], told["pace"]) == (0.0, 0.0, 0.5)
+    info = {"met": 0}
+    while info["met"] == 0:
+        seen, _, _, _, info = env.step(np.int64(3))
+    told = dict(zip(names, seen.tolist(), strict=True))
+    assert told["consumers_left"] == 0.75 and told["budget_left"] == pytest.approx(1 - info["spent_micros"] / 1e7)

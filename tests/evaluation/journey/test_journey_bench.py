@@ -1,5 +1,7 @@
 """The journey's table: jobs that are resumed, differences that are paired, and a page that says what intervals say."""
 
+import inspect
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +17,17 @@ from tribid.evaluation.journey.jobs import Job, JourneyPlan, days_of, is_done, j
 from tribid.evaluation.journey.measures import MEASURES, NAMES, PLACE, row_of
 from tribid.evaluation.journey.page import markdown_table, page_text, write_page
 from tribid.evaluation.journey.plot import forest_svg
-from tribid.evaluation.journey.table import Difference, cell_text, compared, differences, reading, said, side_text
+from tribid.evaluation.journey.table import (
+    SIDES,
+    Difference,
+    block_text,
+    cell_text,
+    compared,
+    differences,
+    reading,
+    said,
+    side_text,
+)
 from tribid.evaluation.journey.variants import ROWS, VARIANTS, Row, variant
 from tribid.evaluation.journey.worlds import WORLD_ROWS, WORLDS
 from tribid.evaluation.platform.worth import Days
@@ -197,6 +209,54 @@ def test_the_command_teaches_and_plays(scenario, tmp_path):
     world.write_text(json.dumps(scenario.model_dump(mode="json")), encoding="utf-8")
     bad = CliRunner().invoke(app, ["--scenario", str(world), "--seeds", "1"])
     assert bad.exit_code == 2
+
+
+def test_a_row_is_a_block_of_lines_that_fit_and_cut_nothing():
+    row = Row(
+        "complementary candidates after an order, on pages of every scene", "the plain feed's", "shipped", "no cap"
+    )
+    cells = {one.name: Interval(-1.5, -2.0, -1.0) for one in MEASURES} | {"RPM": Interval(0.0, 0.0, 0.0)}
+    told = Difference(row, cells)
+    for width in (44, 80, 100):
+        text = block_text(told, 10, width)
+        lines = text.splitlines()
+        assert all(len(line) <= width for line in lines)
+        assert " ".join(text.split()).startswith(f"{row.part}, against: the plain feed's (world: journey) platform GPM")
+        for side in SIDES:
+            assert all(cell in text for cell in side_text(told, side, 10).splitlines())
+    assert "  platform    GPM -1.50 ± 0.50 % *" in lines
+    assert "RPM" not in text
+
+
+@pytest.mark.parametrize(("columns", "is_table"), [("80", False), ("160", True)])
+def test_a_narrow_terminal_shows_every_name_whole_and_where_the_page_is(
+    scenario, plan, done, tmp_path, monkeypatch, columns, is_table
+):
+    import typer
+    from rich.console import Console
+
+    from tribid.cli import journey as command
+
+    shown = Console(width=int(columns), file=io.StringIO())
+    monkeypatch.setattr(command, "console", shown)
+    monkeypatch.setattr("tribid.evaluation.journey.jobs.run_jobs", lambda plan, out, tell: None)
+    monkeypatch.setattr("tribid.evaluation.journey.table.differences", lambda *_: differences(plan, done))
+    monkeypatch.setattr("tribid.evaluation.journey.page.write_page", lambda *_: [tmp_path / "page.md"])
+    app = typer.Typer()
+    app.command()(command.bench_journey)
+    assert CliRunner().invoke(app, ["--seeds", "3", "--days", "1", "--worlds", "journey"]).exit_code == 0
+    text = shown.file.getvalue()
+    assert "…" not in text and "page.md" in text and "all numbers are on the page" in text
+    assert ("┏" in text) is is_table
+    assert all(one.row.part in text for one in differences(plan, done)) or is_table
+
+
+def test_the_works_folder_is_not_that_of_the_readmes_evaluation():
+    from tribid.cli.journey import bench_journey
+
+    told = inspect.signature(bench_journey).parameters["out"].default
+    readme = (Path(__file__).resolve().parents[3] / "README.md").read_text(encoding="utf-8")
+    assert str(told) == "runs/bench-journey" and f"--out {told}" not in readme
 
 
 @pytest.mark.parametrize("name", ["search", "sequential", "actions"])

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.ranker.consumers.house import KEY
+from tests.ranker.consumers.house import KEY, journey
 from tribid.envs.scenario import load_scenario
-from tribid.ranker.consumers.config import ConsumersConfig, load_config
+from tribid.ranker.consumers.config import ActionsConfig, ConsumersConfig, SlotsConfig, load_config
 from tribid.ranker.consumers.consumers import Consumers
 
 
@@ -26,10 +26,12 @@ def test_only_where_profiles_are_kept_must_be_said(tmp_path: Path) -> None:
     ("content", "told"),
     [
         ("{}", "profiles: Field required"),
-        ("profiles: x\nslot: {}", "slot: Extra inputs"),
+        ("profiles: x\nslot: {}", "slot: Extra inputs are not permitted; allowed are profiles, prefix, keep_days"),
+        ("profiles: x\nslots: {key: k}", "slots.key: Extra inputs are not permitted; allowed are key_file, choices"),
+        ("profiles: x\nactions: {modle: m}", "not permitted; allowed are model, journal, salt_file, epsilon"),
         ("profiles: x\nkeep_days: 0", "keep_days: Input should be greater than 0"),
         ("profiles: x\nslots: {choices: c}", "slots.key_file: Field required"),
-        ("profiles: x\nactions: {journal: j}", "journal is j, salt_file None; allowed is both or neither"),
+        ("profiles: x\nactions: {journal: j}", "actions: journal is j, salt_file None; allowed is both or neither"),
         ("- profiles", "holds list; allowed is a mapping"),
         ("profiles: [", "is not YAML"),
         ("profiles: " + "[" * 5_000, "is not YAML"),
@@ -52,13 +54,26 @@ def test_redis_needs_its_url_in_the_environment(monkeypatch: pytest.MonkeyPatch)
         asyncio.run(Consumers.open(load_scenario("tiny"), ConsumersConfig(profiles="redis")))
 
 
+def test_a_secret_that_cannot_be_read_is_told_with_its_field(tmp_path: Path) -> None:
+    no_file, short = tmp_path / "none", tmp_path / "short"
+    short.write_text("x")
+    for told, file in (("cannot be read: No such file", no_file), ("has a key that is no 32 or more", short)):
+        with pytest.raises(ValueError, match=rf"^slots\.key_file: .*{file.name}.* {told}"):
+            SlotsConfig(key_file=file).keys()
+    for told, file in (("cannot be read: No such file", no_file), ("salt is 1 bytes; allowed are 16 to 64", short)):
+        with pytest.raises(ValueError, match=rf"^actions\.salt_file: .*{file.name}.*{told}"):
+            ActionsConfig(journal=tmp_path, salt_file=file).salt()
+    with pytest.raises(ValueError, match=r"^actions\.salt_file is missing"):
+        ActionsConfig().salt()
+
+
 def test_an_opening_that_fails_leaves_nothing_locked(tmp_path: Path) -> None:
     wrong = {"profiles": str(tmp_path / "profiles"), "slots": {"key_file": tmp_path / "none.key"}}
 
     async def check() -> None:
         scenario = load_scenario("tiny")
         for _ in range(2):
-            with pytest.raises(ValueError, match=r"none.key cannot be read"):
+            with pytest.raises(ValueError, match=r"slots.key_file: .*none.key cannot be read"):
                 await Consumers.open(scenario, ConsumersConfig.model_validate(wrong))
         kept = await Consumers.open(scenario, ConsumersConfig(profiles=str(tmp_path / "profiles")))
         with pytest.raises(ValueError, match="one may have it open at a time"):
@@ -66,6 +81,12 @@ def test_an_opening_that_fails_leaves_nothing_locked(tmp_path: Path) -> None:
         await kept.close()
 
     asyncio.run(check())
+
+
+def test_a_salt_that_is_not_there_is_told_with_its_field(tmp_path: Path) -> None:
+    wrong = {"profiles": str(tmp_path / "p"), "actions": {"journal": tmp_path / "j", "salt_file": tmp_path / "no.salt"}}
+    with pytest.raises(ValueError, match=r"actions.salt_file: .*no.salt cannot be read: No such file"):
+        asyncio.run(Consumers.open(journey(), ConsumersConfig.model_validate(wrong)))
 
 
 def test_a_feed_has_no_actions_to_propose(tmp_path: Path) -> None:

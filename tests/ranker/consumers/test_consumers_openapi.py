@@ -107,6 +107,19 @@ def test_the_document_names_every_address_of_consumers(address: str) -> None:
     assert set(LABELS) <= labels
 
 
+def test_a_profile_is_described_with_its_stages_and_taken_without_them(address: str) -> None:
+    document = httpx.get(f"{address}/openapi.json", timeout=60).json()
+    answer = document["paths"]["/v1/profile/{user}"]["get"]["responses"]["200"]["content"]["application/json"]
+    assert answer["schema"] == {"$ref": "#/components/schemas/ShownProfile"}
+    schemas = document["components"]["schemas"]
+    assert "stages" not in schemas["Profile"]["properties"] and schemas["ShownProfile"]["required"] == [
+        "user",
+        "stages",
+    ]
+    stages = schemas["ShownProfile"]["properties"]["stages"]["additionalProperties"]
+    assert set(stages["enum"]) == {"unaware", "aware", "interested", "purchased", "loyal"}
+
+
 def test_pairs_are_arrays_of_a_length_that_any_maker_of_clients_reads(address: str) -> None:
     fields = httpx.get(f"{address}/openapi.json", timeout=60).json()["components"]["schemas"]["Profile"]["properties"]
     pair = {"type": "array", "minItems": 2, "maxItems": 2, "items": {"type": "integer"}}

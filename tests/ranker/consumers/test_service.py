@@ -48,6 +48,60 @@ def test_an_event_is_in_the_profile_when_it_has_been_answered(tmp_path: Path) ->
     run(check, tmp_path)
 
 
+def test_what_an_event_names_that_there_is_not_is_told_with_what_there_is(tmp_path: Path) -> None:
+    async def check(http: httpx.AsyncClient, kept: Consumers) -> None:
+        told = await tell(
+            http,
+            {"id": "e1", "kind": "joined", "user": "7", "action": "join_club"},
+            {"id": "e2", "kind": "category_search", "user": "7", "category": 77},
+            {"id": "e3", "kind": "joined", "user": "7", "action": "club"},
+        )
+        assert [(one["status"], one["why"]) for one in told["consumers"]] == [
+            ("refused", "action is 'join_club'; allowed is club"),
+            ("refused", "category is 77; allowed is 0 to 19"),
+            ("accepted", ""),
+        ]
+        for path, body, field, allowed in (
+            (
+                "/v1/events",
+                {"consumers": [{"kind": "look"}]},
+                "$.consumers[0].kind",
+                "; allowed are brand_search, cart, ",
+            ),
+            (
+                "/v1/items",
+                {"items": [{"itm": 1}]},
+                "$.items[0].itm",
+                "; allowed are item, title, price_micros, count, url",
+            ),
+            ("/v1/actions", {"usr": "7"}, "$.usr", "; allowed are user, id, profile"),
+            (
+                "/v1/actions/events",
+                {"events": [{"kind": "seen"}]},
+                "$.events[0].kind",
+                "; allowed are not_taken, taken, ",
+            ),
+        ):
+            error = (await http.post(path, json=body)).json()["error"]
+            assert error["field"] == field and allowed in error["message"]
+
+    run(check, tmp_path)
+
+
+def test_what_became_of_mails_slots_is_in_the_metrics(tmp_path: Path) -> None:
+    async def check(http: httpx.AsyncClient, kept: Consumers) -> None:
+        slot = Slot(user="7", message="m", slot=0, issued_ms=0, expires_ms=2**50)
+        token = Signer(read_keys(tmp_path / "slots.key")).token("open", slot)
+        assert (await http.get(f"/v1/slot/{token}.png")).status_code == 200
+        assert (await http.get("/v1/slot/1abc.png")).status_code == 403
+        text = (await http.get("/metrics")).text
+        assert 'tribid_mail_slots_total{outcome="refused_forged"} 1.0' in text
+        ended = [line for line in text.splitlines() if line.startswith("tribid_mail_slots_total")]
+        assert sum(float(line.split()[1]) for line in ended) == 2.0
+
+    run(check, tmp_path)
+
+
 def test_what_happens_to_a_page_of_ads_moves_the_stage_of_its_user(tmp_path: Path) -> None:
     async def check(http: httpx.AsyncClient, kept: Consumers) -> None:
         page = (await http.post("/v1/rank", json={"request": 1, "user": 9})).json()

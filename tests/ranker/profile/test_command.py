@@ -8,6 +8,7 @@ import time
 import pytest
 import uvicorn
 from starlette.applications import Starlette
+from starlette.responses import Response
 from typer.testing import CliRunner
 
 from tests.ranker.profile.house import contents, event, in_store, settings
@@ -121,17 +122,18 @@ def test_redis_is_named_by_its_url_or_by_the_environment(redis_server, monkeypat
 
 
 def test_a_running_server_is_asked_with_its_token(tmp_path, monkeypatch):
-    tokens = []
+    tokens, secret = [], tmp_path / "token"
 
     async def serve(ready):
-        store = await JournaledProfiles.open(tmp_path, settings())
+        store = await JournaledProfiles.open(tmp_path / "store", settings())
         await _fill(store)
         await store.take([event("view", user, item=1) for user in AWKWARD])
         inner = Starlette(routes=profile_routes(store))
 
         async def app(scope, receive, send):
             tokens.append(dict(scope["headers"]).get(b"authorization"))
-            await inner(scope, receive, send)
+            known = tokens[-1] in (b"Bearer secret-of-the-server", b"Bearer secret-in-the-file")
+            await (inner if known else Response(status_code=401))(scope, receive, send)
 
         server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", lifespan="off"))
         task = asyncio.create_task(server.serve())
@@ -148,15 +150,23 @@ def test_a_running_server_is_asked_with_its_token(tmp_path, monkeypatch):
         while "stop" not in ready and thread.is_alive():
             time.sleep(0.01)
         server = f"http://127.0.0.1:{ready['port']}/"
-        monkeypatch.setenv("TRIBID_TOKEN", "secret")
+        monkeypatch.delenv("TRIBID_TOKEN", raising=False)
+        for given in (["export", "ann"], ["erase", "ann", "--yes"]):
+            refused = call(*given, "--server", server)
+            assert refused.exit_code == 2 and all(way in refused.output for way in ("--token-file", "TRIBID_TOKEN"))
+        monkeypatch.setenv("TRIBID_TOKEN", "secret-of-the-server")
         assert json.loads(call("export", "ann", "--server", server).output)["user"] == "ann"
         assert call("erase", "ann", "--server", server, "--yes").exit_code == 0
         assert call("erase", "ann", "--server", server, "--yes").exit_code == 1
         for user in AWKWARD:
             assert json.loads(call("export", "--server", server, "--", user).output)["user"] == user
             assert call("erase", "--server", server, "--yes", "--", user).exit_code == 0
-        assert json.loads(call("export", "bob", "--server", server).output)["user"] == "bob"
+        monkeypatch.setenv("TRIBID_TOKEN", "not-the-one-of-the-server")
+        secret.write_text("secret-in-the-file\n")
+        shown = call("export", "bob", "--server", server, "--token-file", secret)
+        assert json.loads(shown.output)["user"] == "bob"
+        assert call("erase", "bob", "--server", server, "--token-file", secret, "--yes").exit_code == 0
     finally:
         ready["stop"].should_exit = True
         thread.join()
-    assert set(tokens) == {b"Bearer secret"}
+    assert set(tokens) == {None, b"Bearer secret-of-the-server", b"Bearer secret-in-the-file"}

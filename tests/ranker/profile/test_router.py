@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from typing import get_args
 from urllib.parse import quote
 
 import httpx
@@ -10,10 +11,11 @@ import pytest
 from starlette.applications import Starlette
 
 from tests.ranker.profile.house import event, settings
+from tribid.envs.stages import STAGES
 from tribid.ranker.profile.errors import ProfilesUnavailableError
 from tribid.ranker.profile.journaled import JournaledProfiles
-from tribid.ranker.profile.messages import ConsumerEvent
-from tribid.ranker.profile.router import ProfileEndpoints, profile_routes
+from tribid.ranker.profile.messages import ConsumerEvent, Profile
+from tribid.ranker.profile.router import ProfileEndpoints, StageName, profile_routes
 from tribid.ranker.profile.testing_triggers import NOON, Clock, drop
 from tribid.ranker.service.app import _own_exception
 from tribid.ranker.service.errors import ServiceError, service_error
@@ -55,6 +57,28 @@ def test_a_profile_is_shown_exported_and_erased(tmp_path):
             assert (gone.status_code, gone.json()["error"]["field"]) == (404, "user")
 
     ask(tmp_path, use)
+
+
+def test_a_profile_is_answered_with_its_stages_and_kept_without(tmp_path):
+    async def use(store, client):
+        kinds = (("exposure", "a"), ("view", "b"), ("order", "c"), ("order", "d"), ("review", "d"))
+        await store.take([event(kind, "ann", brand=brand, item=1) for kind, brand in kinds])
+        stages = {"a": "aware", "b": "interested", "c": "purchased", "d": "loyal"}
+        answer = await client.get("/v1/profile/ann")
+        shown = answer.json()
+        assert shown["stages"] == stages and shown["marks"]["b"] == 2 and shown["version"] == 5
+        kept = await store.profile("ann")
+        assert kept == msgspec.json.decode(answer.content, type=Profile) and not hasattr(kept, "stages")
+        exported = (await client.get("/v1/profile/ann?export=true")).json()
+        assert "stages" not in exported["profile"]
+        await store.take([event("left", "bob")])
+        assert (await client.get("/v1/profile/bob")).json()["stages"] == {}
+
+    ask(tmp_path, use)
+
+
+def test_the_names_of_stages_are_those_of_the_journey():
+    assert get_args(StageName) == STAGES
 
 
 def test_a_name_with_a_line_end_is_nobody_elses(tmp_path):
@@ -165,6 +189,14 @@ def test_a_malformed_event_names_its_field(change, field):
     with pytest.raises(msgspec.ValidationError) as raised:
         msgspec.json.decode(json.dumps(told), type=ConsumerEvent)
     assert service_error(raised.value).field == field
+
+
+def test_an_acknowledgement_with_an_unknown_field_is_told_which_there_are(tmp_path):
+    async def use(store, client):
+        told = (await client.post("/v1/messages:ack", json={"idz": ["a"]})).json()["error"]
+        assert told == {"field": "$.idz", "message": "Object contains unknown field `idz`; allowed is ids"}
+
+    ask(tmp_path, use)
 
 
 def test_events_are_taken_with_their_receipts(tmp_path):

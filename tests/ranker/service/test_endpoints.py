@@ -127,7 +127,11 @@ def test_policies_are_activated_and_rolled_back(ranker: Any) -> None:
     ("path", "body", "told"),
     [
         ("/v1/policies/nobody:activate", {}, (404, "name", "no policies named 'nobody'; choose pid, truthful")),
-        ("/v1/policies/pid:activate", {"mode": "loud"}, (422, "$.mode", "Invalid enum value 'loud'")),
+        (
+            "/v1/policies/pid:activate",
+            {"mode": "loud"},
+            (422, "$.mode", "'loud'; allowed are active, off, shadow, split"),
+        ),
         ("/v1/policies/pid:activate", {"percent": 101}, (422, "$.percent", "Expected `float` <= 100.0")),
         ("/v1/policies/truthful:activate", {"mode": "split"}, (422, "percent", "percent is None; allowed is a share")),
         ("/v1/policies:rollback", {"to": "pid"}, (422, "$", "allowed is an empty body or {}")),

@@ -14,6 +14,8 @@ from tribid.ranker.stock.item import check_url
 
 ITEM = {"title": "Lamp", "price_micros": 10_000_000, "count": 5, "category": 1, "url": "https://shop.example/1"}
 
+FIELDS = "title, price_micros, count, category, url"
+
 
 def a_stock(count: int = 5) -> LiveStock:
     return LiveStock([StockItem(**{**ITEM, "count": count}), StockItem(**ITEM)], now_ms=lambda: 7)
@@ -178,6 +180,10 @@ def test_json_and_csv_files_give_the_same_stock(tmp_path: Path) -> None:
         ("a.json", json.dumps([{**ITEM, "url": "javascript:1"}]).encode(), "url is 'javascript:1'"),
         ("a.json", json.dumps([ITEM, {**ITEM, "count": "5"}]).encode(), r"\$\[1\].count"),
         ("a.json", json.dumps([{**ITEM, "__class__": "x"}]).encode(), "__class__"),
+        ("a.json", json.dumps([{"item": 1}]).encode(), f"unknown field `item`; allowed are {FIELDS} - at `.*0"),
+        ("a.json", json.dumps([{"title": "A"}]).encode(), f"field `price_micros`; required are {FIELDS} - at"),
+        ("a.csv", f"{FIELDS.replace(', ', ',')},colour\nA,1,1,0,https://a.b/,red\n".encode(), f"`colour`; .*{FIELDS}"),
+        ("a.csv", b"title\nA\n", f"item 0: .*`price_micros`; required are {FIELDS}"),
         ("a.csv", b"title,price_micros,count,category,url\nA,1,x,0,https://a.b/\n", "item 0: .*count"),
         ("a.csv", b"title,price_micros,count,category,url\nA,1,1,0,https://a.b/,more\n", "item 0 has more cells"),
         ("a.csv", b"title,price_micros,count,category,url\nA,1\n", "item 0: .*count"),

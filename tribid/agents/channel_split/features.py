@@ -7,12 +7,18 @@ from tribid.envs.channels.channel import CHANNELS
 from tribid.envs.channels.market import ChannelState, DayRecord, budget_micros
 from tribid.envs.stages import STAGES
 
-FEATURES = 1 + len(STAGES) + 1 + 3 * len(CHANNELS)
-"""Their number, see ``features_of``."""
+FEATURE_NAMES = (
+    "days_left", *(f"stage_{stage}" for stage in STAGES), "weariness",
+    *(f"{what}_{channel}" for what in ("unsubscribed", "charged", "credited") for channel in CHANNELS),
+)  # fmt: skip
+"""What each number is, by its index, see ``features_of``."""
+
+FEATURES = len(FEATURE_NAMES)
+"""Their number."""
 
 
 def features_of(state: ChannelState, yesterday: DayRecord | None, brand: int) -> NDArray[np.float32]:
-    """Float32 [FEATURES], each cut to 0 to 10, in this order.
+    """Float32 [FEATURES], each cut to 0 to 10, in the order of ``FEATURE_NAMES``.
 
     The share of days left; the share of consumers in each stage with the brand; their mean weariness; then by channel the
     share of consumers who unsubscribed, the share of the budget that yesterday charged, and a tenth of yesterday's linear

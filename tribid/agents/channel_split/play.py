@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from tribid.agents.channel_split.features import features_of
 from tribid.agents.channel_split.knapsack import Choice, Menu, exact, menu
 from tribid.agents.channel_split.splitter import Floats, Ints, Seen, Splitter, whole
+from tribid.envs.channels.channel import CHANNELS
 from tribid.envs.channels.curves import Curves
 from tribid.envs.channels.market import ChannelState, DayRecord, budget_micros, open_world, play_day
 from tribid.envs.channels.world_config import ChannelWorldConfig
@@ -57,7 +58,12 @@ def seen_of(state: ChannelState, yesterday: DayRecord | None) -> Seen:
 
 
 def with_rivals(config: ChannelWorldConfig, split: Ints) -> Ints:
-    """All brands' splits [A, C]: the learner's, and equal ones."""
+    """All brands' splits [A, C]: the learner's, and equal ones; ``ValueError`` for a split over other channels."""
+    if np.shape(split) != (len(CHANNELS),):
+        raise ValueError(
+            f"split is of shape {np.shape(split)}; allowed is a number for each of {len(CHANNELS)} channels: "
+            f"{', '.join(CHANNELS)}"
+        )
     payable = np.array([channel.paid_from == "advertiser" for channel in config.channels])
     equal = whole(payable / max(int(payable.sum()), 1), budget_micros(config))
     return np.vstack([split, *([equal] * (config.brands - 1))])
@@ -72,8 +78,11 @@ def play_curves(curves: Curves, splitter: Splitter, seed: int, days: int, budget
     splits, credits = none.copy(), np.zeros(none.shape)
     for day in range(days):
         split = splitter.split(Seen(day, days, budget, np.zeros(0, np.float32)))
-        if (split < 0).any() or split.sum() > budget:
-            raise ValueError(f"the split is {split.tolist()}; allowed are micros of 0 or more, together up to {budget}")
+        if split.shape != none.shape[1:] or (split < 0).any() or split.sum() > budget:
+            raise ValueError(
+                f"the split is {split.tolist()}; allowed are micros of 0 or more for each of {none.shape[1]} channels, "
+                f"together up to {budget}"
+            )
         credits[day] = curves.orders(seed, day, split / MICROS)
         splitter.learn(split, credits[day])
         splits[day] = split

@@ -13,6 +13,7 @@ from tribid.agents.channel_split.splitter import Floats, whole
 from tribid.envs.channels.channel import CHANNELS
 from tribid.envs.channels.market import ChannelState, open_world, play_day
 from tribid.envs.channels.world_config import ChannelWorldConfig
+from tribid.envs.given import check_whole, is_number
 
 SHARPNESS = 3.0
 
@@ -23,7 +24,10 @@ def shares_of(action: NDArray[np.float32] | Floats, payable: NDArray[np.bool_]) 
     >>> shares_of(np.zeros(2), np.array([True, True])).tolist()
     [0.5, 0.5]
     """
-    scores = SHARPNESS * np.clip(np.asarray(action, np.float64), -1.0, 1.0)
+    given = np.asarray(action)
+    if given.shape != payable.shape or given.dtype.kind not in "iuf" or np.isnan(given).any():
+        raise ValueError(f"action is {action!r:.80}; allowed are {len(payable)} numbers, one for each channel")
+    scores = SHARPNESS * np.clip(given.astype(np.float64), -1.0, 1.0)
     weight = np.where(payable, np.exp(scores - scores.max()), 0.0)
     return np.asarray(weight / max(float(weight.sum()), 1e-300))
 
@@ -33,14 +37,17 @@ class ChannelSplit(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
 
     Action: Box [-1, 1]^4, one number a channel, see ``shares_of``; the whole budget is offered each day. Observation:
     ``tribid.agents.channel_split.features``. Reward: the day's orders times ``1 / scale``. The last day truncates.
+    ``info`` holds the ``seed`` after a reset, and ``orders`` and ``charged_micros`` of the day after a step.
     ``reset(seed=s)`` plays seed ``s``; without one the next seed after it.
     """
 
     metadata = {"render_modes": []}  # noqa: RUF012 - Gymnasium's attribute
 
     def __init__(self, config: ChannelWorldConfig | None = None, *, scale: float = 5.0) -> None:
-        if not scale > 0:
-            raise ValueError(f"scale is {scale}; allowed is a number above 0")
+        if config is not None and not isinstance(config, ChannelWorldConfig):
+            raise ValueError(f"config is {config!r:.80}; allowed is a ChannelWorldConfig, or None for the default one")
+        if not is_number(scale) or scale <= 0.0:
+            raise ValueError(f"scale is {scale!r:.80}; allowed is a finite number above 0")
         self.config, self.scale = config or ChannelWorldConfig(), scale
         self.observation_space = Box(0.0, 10.0, (FEATURES,), np.float32)
         self.action_space = Box(-1.0, 1.0, (len(CHANNELS),), np.float32)
@@ -52,6 +59,9 @@ class ChannelSplit(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
         """The first morning of a seed."""
+        if seed is not None:
+            check_whole("seed", seed, 2**63)
+            seed = int(seed)  # Gymnasium takes Python's alone
         super().reset(seed=seed)
         self._seed = self._seed + 1 if seed is None else seed
         self._state = open_world(self.config, self._seed)

@@ -3,6 +3,7 @@
 Columns: ``user`` and ``brand`` (whole numbers or texts), ``time_hours`` (any origin), ``event`` (a name of
 ``tribid.envs.stages.Event`` in small letters; ``order`` is an order), ``channel`` (text or whole number; may be empty for
 orders), and, where there are some, ``value`` (of orders, from 0; 1 where it is missing) and ``industry`` (a brand has one).
+Any other column is refused, for it may be one of these misspelt.
 """
 
 from dataclasses import dataclass
@@ -47,6 +48,12 @@ def read_touch_log(path: str | Path) -> TouchLog:
             f"{place} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; it has "
             f"{', '.join(repr(name[:40]) for name in table.columns[:12])}; a touch log needs {', '.join(REQUIRED)} and "
             f"may have {', '.join(OPTIONAL)}"
+        )
+    unknown = [name for name in table.columns if name not in REQUIRED + OPTIONAL]
+    if unknown:
+        raise ValueError(
+            f"{place} has the unknown column{'s' * (len(unknown) > 1)} "
+            f"{', '.join(repr(name[:40]) for name in unknown[:12])}; allowed are {', '.join(REQUIRED + OPTIONAL)}"
         )
     if table.is_empty():
         raise ValueError(f"{place} is empty; a touch log has at least one touch")

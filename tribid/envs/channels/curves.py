@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from scipy.stats import poisson
 
 from tribid.envs.chance import Stream, normals, uniforms
+from tribid.envs.given import check_whole
 from tribid.envs.worlds import Part, Positive
 
 
@@ -36,12 +37,15 @@ class Curves(Part):
 
     def orders(self, seed: int, day: int, money: ArrayLike) -> NDArray[np.int64]:
         """A day's orders of money [C]: more money never brings fewer on the same day of the same seed."""
+        check_whole("seed", seed, 2**63)
+        check_whole("day", day, 2**32)
         drawn = uniforms(seed, Stream.OPEN, day, 0, np.arange(len(self.tops)))[:, 0]
         return np.asarray(poisson.ppf(drawn, self.expected(money)).clip(0), np.int64)
 
 
 def drawn_curves(seed: int, spread: float = 0.5) -> Curves:
     """Curves around the default ones: each number times a lognormal factor of log-scale ``spread``."""
+    check_whole("seed", seed, 2**63)
     usual = Curves()
     factor = np.exp(spread * normals(seed, Stream.CONSUMER, 0, 0, np.arange(len(usual.tops)))[:, :2])
     return Curves(

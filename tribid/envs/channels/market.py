@@ -26,6 +26,7 @@ from tribid.envs.channels.meeting import wanted_touches
 from tribid.envs.channels.outbox import Outbox, empty_outbox
 from tribid.envs.channels.sends import admitted, occurrence
 from tribid.envs.channels.world_config import ChannelWorldConfig
+from tribid.envs.given import check_whole
 from tribid.envs.scenario import MICROS
 
 Ints = NDArray[np.int64]
@@ -74,8 +75,9 @@ class DayRecord(NamedTuple):
 
 def open_world(config: ChannelWorldConfig, seed: int) -> ChannelState:
     """The first morning. Equal seeds bring equal chances, whatever is sent (common random numbers)."""
-    if isinstance(seed, bool) or not 0 <= seed < 2**63:
-        raise ValueError(f"seed is {seed!r}; allowed is a whole number from 0 to {2**63 - 1}")
+    if not isinstance(config, ChannelWorldConfig):
+        raise ValueError(f"config is {config!r:.80}; allowed is a ChannelWorldConfig")
+    check_whole("seed", seed, 2**63)
     return ChannelState(
         config=config,
         people=people_of(config),

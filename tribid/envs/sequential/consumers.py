@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tribid.envs.chance import Stream, uniforms
+from tribid.envs.given import check_whole
 from tribid.envs.sequential.contents import CONTENTS
 
 Floats = NDArray[np.float64]
@@ -109,11 +110,14 @@ class ConsumerWorld(NamedTuple):
 
 
 def make_world(seed: int, rule: ConsumerRule | None = None) -> ConsumerWorld:
-    """The world that ``rule`` draws for ``seed``, by counters of ``Stream.CONSUMER``.
+    """The world that ``rule`` draws for ``seed``, by counters of ``Stream.CONSUMER``; ``ValueError`` for what is no seed.
 
     >>> make_world(0).shape
     (6, 6, 4, 4)
     """
+    check_whole("seed", seed, 2**63)
+    if rule is not None and not isinstance(rule, ConsumerRule):
+        raise ValueError(f"rule is {rule!r:.80}; allowed is a ConsumerRule or None")
     rule = rule or ConsumerRule()
     kinds = np.arange(rule.types)
     drawn = uniforms(seed, Stream.CONSUMER, _TYPES, kinds)

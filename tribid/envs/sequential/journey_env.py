@@ -7,7 +7,8 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
-from tribid.envs.sequential.consumers import OPEN_STAGES, ConsumerWorld, make_world
+from tribid.envs.given import check_whole, is_number
+from tribid.envs.sequential.consumers import JOURNEY, OPEN_STAGES, ConsumerWorld, make_world
 from tribid.envs.sequential.moves import DOWN, ORDER, UP
 from tribid.envs.sequential.play import Consumers, draw_consumers, order_micros, outcome
 
@@ -18,9 +19,11 @@ class ConsumerJourney(gymnasium.Env[Observation, np.int64]):
     """What to show a consumer at each of several requests, until an order or the last request.
 
     ``world`` is one, or the seed of one. Action: 0 shows nothing, a shows content a - 1, unless the budget cannot pay it.
-    Observation [K + 10] float32 in [0, 1]: the type and the stage as indicators, the share of the journey's steps and of
-    the exposures told apart that are behind, the share of the budget left, of the consumers left, and half their ratio
-    (0.5 is on plan), and the last a bias of 1. Reward: ``(value - price * cost) / unit``, where ``unit`` is a mean order.
+    By default an episode is one consumer, without a budget; ``consumers`` of several share ``budget_micros``.
+    Observation [K + 10] float32 in [0, 1], see ``observation_names``: the type and the stage as indicators, the share of
+    the journey's steps and of the exposures told apart that are behind, the share of the budget left, of the consumers
+    left, and half their ratio (0.5 is on plan), and the last a bias of 1. Reward: ``(value - price * cost) / unit``, where
+    ``unit`` is a mean order.
     End: when the last of ``consumers`` journeys is over (terminated). Each episode meets consumers that no episode of this
     seed has met. ``info`` holds ``seed``, ``value_micros`` and ``spent_micros`` of the episode so far, and ``met``, how
     many consumers of the seed are behind. Version 0.
@@ -36,12 +39,14 @@ class ConsumerJourney(gymnasium.Env[Observation, np.int64]):
         consumers: int = 1,
         budget_micros: int | None = None,
     ) -> None:
-        if consumers < 1 or (budget_micros is not None and budget_micros < 0) or not price >= 0.0:
-            raise ValueError(
-                f"consumers is {consumers}, budget_micros {budget_micros}, price {price}; allowed are 1 or more, 0 or "
-                f"more or None, and 0 or more"
-            )
-        world = make_world(world) if isinstance(world, int) else world
+        if not isinstance(world, ConsumerWorld):
+            check_whole("world", world, 2**63, also="a ConsumerWorld")
+            world = make_world(world)
+        check_whole("consumers", consumers, 2**31, least=1)
+        if budget_micros is not None:
+            check_whole("budget_micros", budget_micros, 2**62, also="None")
+        if not is_number(price) or price < 0.0:
+            raise ValueError(f"price is {price!r:.80}; allowed is a finite number from 0")
         self.world, self.price, self.consumers, self.budget_micros = world, price, consumers, budget_micros
         self.unit = float((world.value_micros @ world.share) / 1e6)
         self.action_space = Discrete(world.actions)
@@ -57,6 +62,9 @@ class ConsumerJourney(gymnasium.Env[Observation, np.int64]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
         """Begin an episode: the first of ``seed``, or without one the next of the last seed."""
+        if seed is not None:
+            check_whole("seed", seed, 2**63)
+            seed = int(seed)  # Gymnasium takes Python's alone
         fresh = seed is not None or self._episode < 0
         super().reset(seed=seed)
         if fresh:
@@ -72,9 +80,10 @@ class ConsumerJourney(gymnasium.Env[Observation, np.int64]):
         people = self._people
         if people is None or self._who >= self.consumers:
             raise RuntimeError("step before reset, or after the episode's end; call reset first")
-        if not self.action_space.contains(np.int64(action)):
-            raise ValueError(f"action is {action!r}; allowed are the whole numbers below {self.world.actions}")
-        chosen = int(action)
+        given = np.asarray(action)
+        if given.shape != () or given.dtype.kind not in "iu" or not 0 <= given < self.world.actions:
+            raise ValueError(f"action is {action!r:.80}; allowed are the whole numbers below {self.world.actions}")
+        chosen = int(given)
         if self.budget_micros is not None and self._cost[chosen] > self.budget_micros - self._spent:
             chosen = 0
         kind, luck = people.kind[self._who], people.luck[self._who, self._step]
@@ -121,9 +130,20 @@ class ConsumerJourney(gymnasium.Env[Observation, np.int64]):
         return {"seed": self._seed, "value_micros": self._value, "spent_micros": self._spent, "met": met}
 
 
+def observation_names(world: ConsumerWorld) -> tuple[str, ...]:
+    """What each number of an observation is, by its index.
+
+    >>> observation_names(make_world(0))[-6:]
+    ('steps_behind', 'exposures_behind', 'budget_left', 'consumers_left', 'pace', 'bias')
+    """
+    kinds = (f"type_{kind}" for kind in range(len(world.share)))
+    stages = (f"stage_{stage}" for stage in JOURNEY[:OPEN_STAGES])
+    return (*kinds, *stages, "steps_behind", "exposures_behind", "budget_left", "consumers_left", "pace", "bias")
+
+
 def observation_size(world: ConsumerWorld) -> int:
     """D, the length of an observation."""
-    return len(world.share) + OPEN_STAGES + 6
+    return len(observation_names(world))
 
 
 def pace(budget_left: float, time_left: float) -> tuple[float, float, float]:

@@ -10,6 +10,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from tribid.envs.chance import Stream, uniforms
+from tribid.envs.given import check_whole
 from tribid.envs.sequential.consumers import ConsumerWorld
 from tribid.envs.sequential.moves import DOWN, ORDER, STAY, UP, Table
 
@@ -54,9 +55,14 @@ class Record(NamedTuple):
 
 
 def draw_consumers(world: ConsumerWorld, seed: int, count: int, first: int = 0) -> Consumers:
-    """Consumers ``first`` to ``first + count`` of ``seed``: their types, beginnings and luck."""
-    if count < 1:
-        raise ValueError(f"count is {count}; allowed is at least 1 consumer")
+    """Consumers ``first`` to ``first + count`` of ``seed``: their types, beginnings and luck.
+
+    ``ValueError`` names what is no world, no seed or no number of consumers.
+    """
+    if not isinstance(world, ConsumerWorld):
+        raise ValueError(f"world is {world!r:.80}; allowed is a ConsumerWorld, such as make_world(0)")
+    for name, value, least in (("seed", seed, 0), ("count", count, 1), ("first", first, 0)):
+        check_whole(name, value, 2**63, least=least)
     who = np.arange(first, first + count)
     drawn = uniforms(seed, Stream.CONSUMER, _WHO, who)
     kind = np.searchsorted(np.cumsum(world.share)[:-1], drawn[:, 0], side="right")

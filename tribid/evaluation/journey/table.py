@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import wrap
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,8 @@ ENOUGH = 10
 """The least seeds on which gain and loss are named."""
 
 SIDES = ("platform", "advertiser", "user")
+
+_TIED = "\N{NO-BREAK SPACE}"
 
 
 class Difference(NamedTuple):
@@ -77,6 +80,22 @@ def cell_text(measure: Measure, cell: Interval) -> str:
 
 def side_text(difference: Difference, side: str, seeds: int) -> str:
     """A side's measures of a row, a line each, those that are told apart marked with a star."""
+    return "\n".join(_side_cells(difference, side, seeds))
+
+
+def block_text(difference: Difference, seeds: int, width: int) -> str:
+    """A row as a block of lines of up to ``width`` characters: what was switched, then each side's measures, none cut."""
+    row = difference.row
+    lines = wrap(f"{row.part}, against: {row.against} (world: {row.world})", width)
+    for side in SIDES:
+        cells = "; ".join(cell.replace(" ", _TIED) for cell in _side_cells(difference, side, seeds))
+        start, after = f"  {side:<12}", " " * 14
+        lines += wrap(cells, width, initial_indent=start, subsequent_indent=after, break_long_words=False)
+    return "\n".join(lines).replace(_TIED, " ")
+
+
+def _side_cells(difference: Difference, side: str, seeds: int) -> list[str]:
+    """The side's measures that changed, a text each; a star marks one that is told apart."""
     lines = []
     for measure in MEASURES:
         cell = difference.cells.get(measure.name)
@@ -84,7 +103,7 @@ def side_text(difference: Difference, side: str, seeds: int) -> str:
             unit = " %" if measure.unit == "%" else ""
             star = "" if said(measure, cell, seeds) == "not told apart" else " *"
             lines.append(f"{measure.name} {cell_text(measure, cell)}{unit}{star}")
-    return "\n".join(lines)
+    return lines
 
 
 def reading(difference: Difference, seeds: int) -> str:

@@ -18,6 +18,7 @@ from tribid.ranker.actions.ranker import ActionRanker
 from tribid.ranker.profile.errors import ProfilesUnavailableError
 from tribid.ranker.service.bodies import check_json_type
 from tribid.ranker.service.errors import ServiceError
+from tribid.refusals import JsonDecoder
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from starlette.routing import Route
 
 _log = logging.getLogger("tribid.ranker.actions")
-_REQUEST = msgspec.json.Decoder(ActionRequest)
-_EVENTS = msgspec.json.Decoder(ActionEvents)
+_REQUEST = JsonDecoder(ActionRequest)
+_EVENTS = JsonDecoder(ActionEvents)
 _ENCODER = msgspec.json.Encoder()
 
 

@@ -14,6 +14,10 @@ from typing import Annotated
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from tribid.ranker.decision_log.log import read_salt
+from tribid.ranker.open_time.tokens import read_keys
+from tribid.refusals import what_is_wrong
+
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1_000)]
 REDIS = "redis"
 """What ``profiles`` says where they are kept in Redis."""
@@ -37,6 +41,13 @@ class SlotsConfig(_Part):
     currency: Text = "USD"
     fonts: tuple[Path, ...] = ()
 
+    def keys(self) -> list[bytes]:
+        """The secrets in ``key_file``; ``ValueError`` names field and file."""
+        try:
+            return read_keys(self.key_file)
+        except ValueError as error:
+            raise ValueError(f"slots.key_file: {error}") from None
+
 
 class ActionsConfig(_Part):
     """Next best actions. ``model`` is a folder of ``tribid fit actions``; ``journal`` a folder for what is learnt from,
@@ -55,6 +66,17 @@ class ActionsConfig(_Part):
         if (self.journal is None) != (self.salt_file is None):
             raise ValueError(f"journal is {self.journal}, salt_file {self.salt_file}; allowed is both or neither")
         return self
+
+    def salt(self) -> bytes:
+        """The bytes in ``salt_file``; ``ValueError`` names field and file, also where there is none."""
+        if self.salt_file is None:
+            raise ValueError("actions.salt_file is missing; allowed is a file of 16 to 64 bytes")
+        try:
+            return read_salt(self.salt_file)
+        except OSError as error:
+            raise ValueError(f"actions.salt_file: {self.salt_file} cannot be read: {error.strerror}") from None
+        except ValueError as error:
+            raise ValueError(f"actions.salt_file: {error}") from None
 
 
 class ConsumersConfig(_Part):
@@ -88,5 +110,6 @@ def load_config(path: str | Path) -> ConsumersConfig:
     try:
         return ConsumersConfig.model_validate(content)
     except ValidationError as error:
-        told = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        found = [(".".join(map(str, one["loc"])), what_is_wrong(one, ConsumersConfig)) for one in error.errors()]
+        told = "; ".join(f"{where}: {what}" for where, what in found)
         raise ValueError(f"consumers config {path}: {told}") from None

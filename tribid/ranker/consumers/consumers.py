@@ -21,7 +21,6 @@ from tribid.ranker.consumers.catalogue import Catalogue
 from tribid.ranker.consumers.config import REDIS, ConsumersConfig
 from tribid.ranker.consumers.forgetting import ForgettingProfiles
 from tribid.ranker.consumers.stock_routes import stock_routes
-from tribid.ranker.decision_log.log import read_salt
 from tribid.ranker.live import STRANGER, Known
 from tribid.ranker.open_time.card import Painter
 from tribid.ranker.open_time.choices import Choices
@@ -29,7 +28,7 @@ from tribid.ranker.open_time.events import into
 from tribid.ranker.open_time.open_time import OpenTime
 from tribid.ranker.open_time.pickers import ProfilePicker
 from tribid.ranker.open_time.settings import OpenTimeSettings
-from tribid.ranker.open_time.tokens import Signer, read_keys
+from tribid.ranker.open_time.tokens import Signer
 from tribid.ranker.profile.errors import ProfileDamageError, ProfilesUnavailableError
 from tribid.ranker.profile.interface import ProfileStore
 from tribid.ranker.profile.messages import ConsumerEvent, ConsumerReceipt
@@ -73,6 +72,7 @@ class Consumers:
         async with AsyncExitStack() as stack:
             shop = await asyncio.to_thread(_shop, scenario, config)
             path = Catalogue(scenario, shop, has_items=config.stock is None)
+            known = world.actions if isinstance(world, JourneyWorld) else ()
             settings = ProfileSettings(
                 keep_days=config.keep_days,
                 triggers=world.triggers if isinstance(world, JourneyWorld) else (),
@@ -81,11 +81,12 @@ class Consumers:
                 brand_cap=world.fatigue.cap if isinstance(world, JourneyWorld) else None,
                 brands=path.brands,
                 items=len(shop.stock),
+                categories=world.categories if config.stock is None else None,
+                actions=[action.name for action in known] or None,
                 on_sale=path.on_sale,
             )
             store = await _opened_store(config, settings)
             stack.push_async_callback(store.close)
-            known = world.actions if isinstance(world, JourneyWorld) else ()
             if not known and (config.actions.model is not None or config.actions.journal is not None):
                 raise ValueError(
                     f"actions has a model or a journal; scenario {scenario.name} has no actions to propose"
@@ -188,7 +189,7 @@ def _action_journal(config: ConsumersConfig, actions: Sequence[Action], categori
         return None
     from tribid.models.actions.fit import CATALOGUE_FILE  # not needed where nothing is learnt
 
-    journal = ActionJournal(wanted.journal, feature_names(categories), read_salt(wanted.salt_file))
+    journal = ActionJournal(wanted.journal, feature_names(categories), wanted.salt())
     try:  # the folder is locked: its catalogue is no running server's
         write_json(wanted.journal / CATALOGUE_FILE, actions_json(actions))
     except BaseException:
@@ -205,7 +206,7 @@ def _slots(config: ConsumersConfig, seed: int, shop: ShopStock, profiles: Profil
     )
     slots = OpenTime(
         shop.stock,
-        Signer(read_keys(wanted.key_file)),
+        Signer(wanted.keys()),
         buckets=facts.buckets,
         picker=ProfilePicker(profiles, shop.stock, facts.buckets, facts.pairs),
         painter=Painter(seed, wanted.fonts),

@@ -11,6 +11,7 @@ from tribid.ranker.service.bodies import check_json_type
 from tribid.ranker.service.errors import ServiceError
 from tribid.ranker.stock.item import StockItem
 from tribid.ranker.stock.stock import LiveStock
+from tribid.refusals import JsonDecoder
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -60,7 +61,7 @@ class ItemStates(Struct, frozen=True):
     items: tuple[ItemState, ...]
 
 
-_CHANGES = msgspec.json.Decoder(ItemChanges)
+_CHANGES = JsonDecoder(ItemChanges)
 _ENCODE = msgspec.json.Encoder().encode
 
 

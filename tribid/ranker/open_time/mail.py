@@ -48,15 +48,15 @@ def example_mail(
     user: str,
     message: str,
     now_ms: int,
-    unsubscribe: str,
+    unsubscribe: str | None = None,
     slots: int = 4,
     life_ms: int = 30 * 86_400_000,
     text: MailText | None = None,
 ) -> str:
     """The mail of one user, as HTML; its slots live for ``life_ms`` from ``now_ms``.
 
-    ``server`` is where the slots' addresses are, ``unsubscribe`` the page that ends the mails. ``ValueError`` names what
-    is not allowed, ``ImportError`` the extra that is missing.
+    ``server`` is where the slots' addresses are, ``unsubscribe`` the page that ends the mails; left out, the mail links to
+    none. ``ValueError`` names what is not allowed, ``ImportError`` the extra that is missing.
     """
     if not 1 <= slots <= MAX_SLOTS:
         raise ValueError(f"slots is {slots}; allowed is 1 to {MAX_SLOTS}")
@@ -76,7 +76,7 @@ def example_mail(
     return page.render(
         text=_cleaned(MailText() if text is None else text),
         slots=[slot_links(signer, server, slot) for slot in wanted],
-        unsubscribe=check_url(unsubscribe, "unsubscribe"),
+        unsubscribe=None if unsubscribe is None else check_url(unsubscribe, "unsubscribe"),
         width=WIDTH,
         height=HEIGHT,
     )

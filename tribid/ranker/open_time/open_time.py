@@ -23,6 +23,13 @@ from tribid.ranker.open_time.studio import Studio
 from tribid.ranker.open_time.tokens import ExpiredError, ForgedError, Purpose, Signer, Slot
 from tribid.ranker.stock.stock import LiveStock
 
+OUTCOMES = (
+    "drawn", "fallback.late", "fallback.error", "fallback.sold out", "fallback.changed", "picker failed", "open.untold",
+    "click.counted", "click.nothing", "click.untold", "refused.forged", "refused.expired", "refused.used up",
+    "refused.too fast",
+)  # fmt: skip
+"""What ``OpenTime.counts`` counts. ``fallback.changed`` was drawn, too: its item changed before the answer went out."""
+
 _TRIES = 4  # an item that changes while it is drawn is drawn again
 _LOOK_EVERY = 256
 _CLICK_S = 0.25
@@ -57,7 +64,7 @@ class OpenTime:
     """Slots of one stock. Use it from one event loop; the stock may be changed from anywhere.
 
     ``picker`` is asked first; where it fails or takes half of the time, ``buckets`` choose. ``record`` is told of openings
-    and clicks. ``counts`` is how many slots and clicks ended how.
+    and clicks. ``counts`` is how many slots and clicks ended how, by ``OUTCOMES``.
     """
 
     def __init__(

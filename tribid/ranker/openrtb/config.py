@@ -21,6 +21,8 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from tribid.refusals import what_is_wrong
+
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 Token = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Domain = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
@@ -138,7 +140,8 @@ def _checked(content: dict[str, object], names: tuple[str, ...], source: str) ->
     try:
         return BidderConfig.model_validate({**content, "advertisers": buyers})
     except ValidationError as error:
-        told = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        wrong = ((".".join(map(str, one["loc"])), what_is_wrong(one, BidderConfig)) for one in error.errors())
+        told = "; ".join(f"{where}: {what}" for where, what in wrong)
         raise ValueError(f"OpenRTB config {source}: {told}") from None
 
 

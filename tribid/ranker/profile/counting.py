@@ -11,6 +11,7 @@ from tribid.ranker.profile.messages import ConsumerEvent, ConsumerReceipt, Profi
 from tribid.ranker.profile.record import Counted, Entry, Record, id_hash
 from tribid.ranker.profile.rules import Recent, Rules
 from tribid.ranker.profile.settings import ProfileSettings
+from tribid.refusals import allowed, with_choices
 
 MAX_IDS = 20_000
 """Events of one user within the retention; more are refused."""
@@ -20,6 +21,7 @@ MAX_BRANDS = 1_000
 
 _NEEDS_ITEM = ("favourite", "cart", "cart_removed", "order")
 _FORGET_EVERY = 256
+_FEW_BRANDS = 5
 _PERSON = b"tribid user"
 _PERSON_GONE = b"tribid gone"
 _ENCODE = msgspec.msgpack.Encoder().encode
@@ -47,6 +49,9 @@ class Counting:
         self.rules = Rules(settings, salt)
         self._salt = salt
         self._brands = None if settings.brands is None else frozenset(settings.brands)
+        self._actions = None if settings.actions is None else frozenset(settings.actions)
+        self._brands_allowed = allowed(sorted(settings.brands or ()), most=_FEW_BRANDS)
+        self._actions_allowed = allowed(settings.actions or ())
 
     def token(self, user: str) -> str:
         """A user as everything but the profiles names them: keyed BLAKE2b, 32 hex digits.
@@ -103,17 +108,29 @@ class Counting:
     def _why_refused(self, record: Record, event: ConsumerEvent) -> str:
         if event.item is None and event.kind in _NEEDS_ITEM:
             return f"item is missing; {event.kind} needs one"
-        if event.item is not None and self.settings.items is not None and event.item >= self.settings.items:
-            return f"item is {event.item}; allowed is 0 to {self.settings.items - 1}"
-        if event.brand is not None:
-            if self._brands is not None and event.brand not in self._brands:
-                return f"brand is {event.brand!r:.60}; there is none of this name"
-            if event.brand not in record.profile.marks and len(record.profile.marks) >= MAX_BRANDS:
-                return f"brand is one more than the {MAX_BRANDS} that a profile holds"
+        unknown = self._why_unknown(event)
+        if unknown:
+            return unknown
+        marks = record.profile.marks
+        if event.brand is not None and event.brand not in marks and len(marks) >= MAX_BRANDS:
+            return f"brand is one more than the {MAX_BRANDS} that a profile holds"
         if len(record.ids) >= MAX_IDS:
             record.forget(self.settings.clock_ms() - self.settings.forget_ms)
             if len(record.ids) >= MAX_IDS:
                 return f"user has {MAX_IDS} events within {self.settings.keep_days:g} days; allowed are no more"
+        return ""
+
+    def _why_unknown(self, event: ConsumerEvent) -> str:
+        """What an event names that the settings do not know, and what they do; empty where they know it all."""
+        for name, number, count in (
+            ("item", event.item, self.settings.items), ("category", event.category, self.settings.categories),
+        ):  # fmt: skip
+            if number is not None and count is not None and number >= count:
+                return f"{name} is {number}; allowed is 0 to {count - 1}"
+        if event.brand is not None and self._brands is not None and event.brand not in self._brands:
+            return f"brand is {event.brand!r:.60}; {self._brands_allowed}"
+        if event.action is not None and self._actions is not None and event.action not in self._actions:
+            return f"action is {event.action!r:.60}; {self._actions_allowed}"
         return ""
 
 
@@ -136,7 +153,7 @@ def check_events(events: Sequence[ConsumerEvent]) -> None:
         try:
             _DECODE(_ENCODE(event))
         except msgspec.ValidationError as error:
-            told, _, where = str(error).partition(" - at `$")
+            told, _, where = with_choices(str(error), ConsumerEvent).partition(" - at `$")
             raise ValueError(f"{at}{where.rstrip('`')} {told}") from None
         except (UnicodeEncodeError, OverflowError, TypeError) as error:
             raise ValueError(f"{at} cannot be written down: {error}") from None

@@ -1,7 +1,7 @@
 """Profiles and messages over HTTP: bytes in, bytes out, and the routes around them.
 
     POST   /v1/events               its field ``consumers`` (see ``ProfileEndpoints.take``)
-    GET    /v1/profile/{user}       the profile; with ?export=true all that is held about the user
+    GET    /v1/profile/{user}       the profile and its stages; with ?export=true all that is held about the user
     DELETE /v1/profile/{user}       erase the user's data; answers when they are gone
     GET    /v1/messages             messages to be sent, ?limit= of them
     POST   /v1/messages:ack         {"ids": [...]}: they were sent
@@ -11,24 +11,37 @@ All of them need the service's token where it has one.
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 from urllib.parse import parse_qsl
 
 import msgspec
-from msgspec import Meta, Struct
+import numpy as np
+from msgspec import Meta, Struct, structs
 
+from tribid.envs.stages import stage_of
 from tribid.ranker.messages import Name
 from tribid.ranker.profile.errors import ProfileDamageError, ProfilesUnavailableError
 from tribid.ranker.profile.interface import ProfileStore
-from tribid.ranker.profile.messages import ConsumerEvent, ConsumerReceipt, Message
+from tribid.ranker.profile.messages import ConsumerEvent, ConsumerReceipt, Message, Profile
 from tribid.ranker.service.bodies import check_json_type
 from tribid.ranker.service.errors import ServiceError, own_fault
+from tribid.refusals import JsonDecoder
 
 if TYPE_CHECKING:
     from starlette.routing import Route
 
 MAX_MESSAGES = 1_000
 _DEFAULT = 100
+
+
+StageName = Literal["unaware", "aware", "interested", "purchased", "loyal"]
+"""One of ``tribid.envs.stages.STAGES``."""
+
+
+class ShownProfile(Profile, kw_only=True):
+    """A profile as it is answered: ``stages`` names each brand's stage, which follows from its marks and is not stored."""
+
+    stages: dict[str, StageName]
 
 
 class Messages(Struct, frozen=True):
@@ -55,7 +68,7 @@ class ErasedData(Struct, frozen=True):
     erased: bool
 
 
-_ACK = msgspec.json.Decoder(Acknowledgement)
+_ACK = JsonDecoder(Acknowledgement)
 _ENCODE = msgspec.json.Encoder().encode
 
 
@@ -71,7 +84,7 @@ class ProfileEndpoints:
             return await self._store.take(events) if events else []
 
     async def profile(self, user: str, query: bytes) -> bytes:
-        """A user's profile, or the export; 404 for nobody known."""
+        """A user's ``ShownProfile``, or the export; 404 for nobody known."""
         name = _user(user)
         wants_all = _parameter(query, "export", "false")
         if wants_all not in ("true", "false"):
@@ -81,7 +94,7 @@ class ProfileEndpoints:
                 found = await self._store.export(name)
             else:
                 profile = await self._store.profile(name)
-                found = None if profile is None else _ENCODE(profile)
+                found = None if profile is None else _ENCODE(shown_profile(profile))
         if found is None:
             raise ServiceError(404, "user", "nothing is known of this user")
         return found
@@ -106,6 +119,18 @@ class ProfileEndpoints:
         ids = _ACK.decode(body).ids
         with _reached():
             return _ENCODE(Acknowledged(await self._store.acknowledge(ids)))
+
+
+def shown_profile(profile: Profile) -> ShownProfile:
+    """The profile with its brands' stages.
+
+    >>> shown_profile(Profile(user="ann", marks={"acme": 2})).stages
+    {'acme': 'interested'}
+    """
+    stages = stage_of(np.fromiter(profile.marks.values(), np.int64, len(profile.marks)))
+    names = get_args(StageName)
+    named = {brand: names[stage] for brand, stage in zip(profile.marks, stages.tolist(), strict=True)}
+    return ShownProfile(**structs.asdict(profile), stages=named)
 
 
 def profile_routes(store: ProfileStore) -> "list[Route]":

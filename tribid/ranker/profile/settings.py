@@ -22,10 +22,10 @@ class ProfileSettings:
 
     ``triggers`` have names of their own. ``complements`` tells which items go with an item, the best first; ``brand_of``
     whose brand an item is (None: nobody's), for events that name none. ``brand_cap`` is how often a brand may be before a
-    user in a day, over all channels; a message over it is not sent. ``brands`` and ``items`` bound what events may name;
-    None: anything. ``on_sale`` tells an item's price (micros) and number as of now; without it, the last change that the
-    store was told of does. ``lease_s`` is for how long a message that was handed out is not handed out again.
-    ``clock_ms`` must not run back.
+    user in a day, over all channels; a message over it is not sent. ``brands``, ``actions`` and the numbers of ``items`` and
+    ``categories`` bound what events may name; None: anything. ``on_sale`` tells an item's price (micros) and number as of
+    now; without it, the last change that the store was told of does. ``lease_s`` is for how long a message that was handed
+    out is not handed out again. ``clock_ms`` must not run back.
 
     >>> ProfileSettings(keep_days=0)
     Traceback (most recent call last):
@@ -39,6 +39,8 @@ class ProfileSettings:
     brand_cap: int | None = None
     brands: Collection[str] | None = None
     items: int | None = None
+    categories: int | None = None
+    actions: Collection[str] | None = None
     on_sale: Callable[[int], tuple[int, int] | None] = field(default=lambda item: None)
     lease_s: float = 60.0
     clock_ms: Callable[[], int] = now_ms

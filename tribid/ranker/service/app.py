@@ -85,7 +85,7 @@ def make_app(
     app.metrics = Metrics(settings, collectors)
 
     def attach(opened: LiveRanker, kept: Consumers | None) -> None:
-        app.metrics.watch(opened)
+        app.metrics.watch(opened, None if kept is None else kept.slots)
         app.include_router(openrtb_router(opened, openrtb))
         if kept is not None:
             app.router.routes.extend(kept.routes())

@@ -14,6 +14,7 @@ from tribid.ranker.service.errors import ServiceError
 from tribid.ranker.service.metrics import Metrics
 from tribid.ranker.service.serving import Serving
 from tribid.ranker.service.wire import Activation, Decisions, EventBatch, Health, RankBatch, Receipts
+from tribid.refusals import JsonDecoder
 
 _LEAST_MS = 0.001
 
@@ -25,10 +26,10 @@ class _Shape(Struct):
 
 
 _SHAPE = msgspec.json.Decoder(_Shape)
-_ONE = msgspec.json.Decoder(Request)
-_BATCH = msgspec.json.Decoder(RankBatch)
-_EVENTS = msgspec.json.Decoder(EventBatch)
-_ACTIVATION = msgspec.json.Decoder(Activation)
+_ONE = JsonDecoder(Request)
+_BATCH = JsonDecoder(RankBatch)
+_EVENTS = JsonDecoder(EventBatch)
+_ACTIVATION = JsonDecoder(Activation)
 _ENCODER = msgspec.json.Encoder()
 _BATCH_START = re.compile(rb'\s*\{\s*"requests"\s*:')
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from tribid.ranker.live import LiveRanker, LiveState
 from tribid.ranker.messages import Decision, Receipt
+from tribid.ranker.open_time.open_time import OUTCOMES, OpenTime
 from tribid.ranker.service.settings import Settings
 
 try:
@@ -50,9 +51,11 @@ class Metrics:
         self._charged = Counter("tribid_charged_micros", "What events cost, in micros.", registry=registry)
         self._children: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
 
-    def watch(self, live: LiveRanker) -> None:
-        """Report this ranker's state, too."""
+    def watch(self, live: LiveRanker, slots: OpenTime | None = None) -> None:
+        """Report this ranker's state, too, and what became of the slots of mails, if there are any."""
         self._registry.register(_LiveCollector(live, self._most))
+        if slots is not None:
+            self._registry.register(_SlotsCollector(slots))
 
     def see_request(self, route: str, status: int, seconds: float) -> None:
         """A request was answered."""
@@ -149,3 +152,17 @@ class _LiveCollector(Collector):
             failed.add_metric([name], times)
         yield shadows
         yield failed
+
+
+class _SlotsCollector(Collector):
+    """What became of mails' slots and their clicks, read when it is asked for."""
+
+    def __init__(self, slots: OpenTime) -> None:
+        self._slots = slots
+
+    def collect(self) -> Iterator[Metric]:
+        """One counter of every outcome, from 0: ``fallback.sold out`` is ``outcome="fallback_sold_out"``."""
+        ended = CounterMetricFamily("tribid_mail_slots", "Mails' slots and clicks by what became.", labels=["outcome"])
+        for outcome in dict.fromkeys((*OUTCOMES, *self._slots.counts)):
+            ended.add_metric([outcome.replace(".", "_").replace(" ", "_")], self._slots.counts[outcome])
+        yield ended

@@ -12,8 +12,7 @@ from tribid.ranker.consumers.stock_routes import ItemChanges, ItemStates
 from tribid.ranker.messages import Decision, Request
 from tribid.ranker.open_time.routes import CLICK_ROUTE, PICTURE_ROUTE
 from tribid.ranker.openrtb.router import NOTICE_PATHS
-from tribid.ranker.profile.messages import Profile
-from tribid.ranker.profile.router import MAX_MESSAGES, Acknowledged, Acknowledgement, ErasedData, Messages
+from tribid.ranker.profile.router import MAX_MESSAGES, Acknowledged, Acknowledgement, ErasedData, Messages, ShownProfile
 from tribid.ranker.releases import Policies
 from tribid.ranker.service.gate import PROBES
 from tribid.ranker.service.operations import (
@@ -32,7 +31,7 @@ from tribid.ranker.stock.item import StockItem
 _REF = "#/components/schemas/{name}"
 _TYPES = (Request, RankBatch, Decision, Decisions, EventBatch, Receipts, Activation, Policies, Health, Failure)
 _CONSUMER_TYPES = (
-    Profile, ErasedData, Messages, Acknowledgement, Acknowledged, StockItem, ItemChanges, ItemStates, ActionRequest,
+    ShownProfile, ErasedData, Messages, Acknowledgement, Acknowledged, StockItem, ItemChanges, ItemStates, ActionRequest,
     ActionList, ActionEvents, ActionReceipts, Catalogue, Reloaded,
 )  # fmt: skip
 _NAMED_ADVERTISERS = 200

@@ -62,7 +62,7 @@ OPERATIONS = (
 CONSUMER_OPERATIONS = (
     Operation(
         "get", "/v1/profile/{user}", "What is known of a user.", "With `export=true`, all that is held about them.",
-        (), ("Profile",), (*ASKING, "404", "422"),
+        (), ("ShownProfile",), (*ASKING, "404", "422"),
     ),
     Operation(
         "delete", "/v1/profile/{user}", "Erase a user's data; answers when they are gone.", "", (), ("ErasedData",),

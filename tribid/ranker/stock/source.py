@@ -15,9 +15,12 @@ from tribid.envs.scenario import MICROS, Scenario
 from tribid.envs.worlds import FeedWorld, ShopWorld
 from tribid.ranker.stock.item import StockItem, check_url
 from tribid.ranker.stock.stock import MAX_ITEMS, LiveStock
+from tribid.refusals import JsonDecoder, with_choices
 
 SHOP_URL = "https://shop.example"
 MAX_FILE_BYTES = 512 * 2**20
+
+_ITEMS = JsonDecoder(list[StockItem])
 
 _KINDS = (
     "lamp", "kettle", "backpack", "notebook", "headset", "jacket", "sneakers", "blanket", "camera", "watch", "desk",
@@ -75,14 +78,15 @@ def scenario_stock(scenario: Scenario, *, shop_url: str = SHOP_URL, count: int =
 def read_stock(path: str | Path) -> LiveStock:
     """A stock from a file: ``.json`` (a list of objects) or ``.csv`` (with a header), each item as in ``StockItem``.
 
-    Items are numbered from 0 in the file's order. ``ValueError`` names the file, the item and what is wrong with it.
+    Items are numbered from 0 in the file's order. ``ValueError`` names the file, the item, what is wrong with it and, where
+    a field is unknown or missing, the fields of an item.
     """
     file = Path(path)
     try:
         if file.stat().st_size > MAX_FILE_BYTES:
             raise ValueError(f"{file} has {file.stat().st_size} bytes; allowed are up to {MAX_FILE_BYTES}")
         if file.suffix == ".json":
-            return LiveStock(msgspec.json.decode(file.read_bytes(), type=list[StockItem]))
+            return LiveStock(_ITEMS.decode(file.read_bytes()))
         if file.suffix == ".csv":
             return LiveStock(_rows(file))
     except OSError as error:
@@ -104,4 +108,4 @@ def _item(row: dict[str | Any, str | Any], number: int) -> StockItem:
     try:
         return msgspec.convert({name: cell for name, cell in row.items() if cell is not None}, StockItem, strict=False)
     except msgspec.ValidationError as error:
-        raise msgspec.ValidationError(f"item {number}: {error}") from None
+        raise msgspec.ValidationError(f"item {number}: {with_choices(str(error), StockItem)}") from None
