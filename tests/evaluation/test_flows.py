@@ -8,11 +8,21 @@ import pytest
 from tests.envs.journey.conftest import SMALL
 from tribid.agents.bidder import BidderSpace, Lineup
 from tribid.agents.registry import make_bidder
+from tribid.envs import market
 from tribid.envs.scenario import load_scenario
 from tribid.envs.stages import ENGAGED, ORDERED, SEEN
 from tribid.envs.world import build_world
 from tribid.evaluation.day import play_day
-from tribid.evaluation.flows import Flows, JourneyDay, SceneSums, added, flows_of, journey_results, play_days
+from tribid.evaluation.flows import (
+    Flows,
+    JourneyDay,
+    JourneyWatch,
+    SceneSums,
+    added,
+    flows_of,
+    journey_results,
+    play_days,
+)
 from tribid.evaluation.lift import LEAST_USERS
 
 
@@ -68,6 +78,27 @@ def test_scenes_hold_all_pages_and_revenue_of_a_day(scenario):
         ).journey
         is None
     )
+
+
+def test_the_users_of_a_scene_are_those_who_came_saw_clicked_and_ordered(scenario):
+    state = market.reset(scenario, 4)
+    watch, seen = JourneyWatch(state), {}
+    while not state.done:
+        state, tick = market.step(state, np.ones(len(state.advertisers)))
+        watch.count(tick)
+        slots = tick.slots
+        for row, (scene, user) in enumerate(zip(tick.requests.scene, tick.requests.user, strict=True)):
+            did = (
+                not slots.skipped[row],
+                slots.exposed[row].any(),
+                slots.clicked[row].any(),
+                slots.converted[row].any(),
+            )
+            for k in np.flatnonzero(did):
+                seen.setdefault((int(scene), int(k)), set()).add(int(user))
+    found = watch.day(state).scenes.users
+    assert found.tolist() == [[len(seen.get((s, k), ())) for k in range(4)] for s in range(len(found))]
+    assert (np.diff(found[0]) < 0).all()
 
 
 def day_of(pairs, movers, users=None, scenes=()):

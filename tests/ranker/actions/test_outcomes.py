@@ -9,7 +9,7 @@ import pytest
 from tests.ranker.actions.house import NOW_MS, SALT, Shelf, named, run
 from tribid.models.actions.log import Happened, read_log
 from tribid.ranker.actions.journal import ActionJournal
-from tribid.ranker.actions.messages import ActionEvent, ActionReceipt
+from tribid.ranker.actions.messages import ActionEvent, ActionReceipt, ActionRequest
 from tribid.ranker.actions.ranker import ActionRanker
 from tribid.ranker.consumers.forgetting import ForgettingProfiles
 from tribid.ranker.profile.errors import ProfilesUnavailableError
@@ -171,6 +171,35 @@ def test_a_user_erased_while_their_event_is_under_way_is_not_in_the_log_afterwar
     run(work())
     journal.close()
     assert written(tmp_path) == ["bob"]
+
+
+def test_a_user_erased_while_an_answer_is_under_way_is_not_in_the_log_afterwards(tmp_path: Path) -> None:
+    class Slow(Shelf):
+        async def profile(self, user: str) -> Profile | None:
+            found = await super().profile(user)
+            reached.set()
+            await may_go_on.wait()
+            return found
+
+        async def erase(self, user: str) -> bool:
+            return self.all.pop(user, None) is not None
+
+    reached, may_go_on = asyncio.Event(), asyncio.Event()
+    shelf = Slow(Profile(user="ann"))
+    ranker, journal = ranker_of(tmp_path, shelf)
+
+    async def work() -> None:
+        answering = asyncio.create_task(ranker.answer(ActionRequest(user="ann")))
+        await reached.wait()  # what was known of ann is read
+        erasing = asyncio.create_task(ForgettingProfiles(shelf, [journal.forget]).erase("ann"))  # type: ignore[arg-type]
+        await asyncio.wait([erasing], timeout=0.1)
+        may_go_on.set()
+        assert (await answering).actions and await erasing
+
+    run(work())
+    hashed = journal.hashed("ann").encode()
+    journal.close()
+    assert not any(hashed in path.read_bytes() for path in tmp_path.glob("actions-*"))
 
 
 def test_an_erasure_waits_for_the_batch_that_is_under_way_and_for_none_behind_it(tmp_path: Path) -> None:

@@ -10,10 +10,11 @@ import httpx
 import pytest
 
 from tests.ranker.consumers.house import journey, open_service
+from tribid.envs.triggers import DAY_MS
 from tribid.ranker.consumers.catalogue import Catalogue
 from tribid.ranker.consumers.consumers import Consumers
 from tribid.ranker.live import STRANGER, Known, LiveRanker
-from tribid.ranker.messages import Request
+from tribid.ranker.messages import Offer, Request
 from tribid.ranker.profile.errors import ProfilesUnavailableError
 from tribid.ranker.profile.messages import ConsumerEvent
 from tribid.ranker.service.app import make_app
@@ -63,6 +64,47 @@ def test_a_page_waits_for_a_profile_only_so_long() -> None:
         plain = await LiveRanker.open(journey(), {"it": "truthful"})
         assert (await plain.rank(Request(request=1, user=3))).slots == decided.slots
         await plain.close()
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize(("days_ago", "sold"), [(0, 0), (1, 1)])
+def test_what_was_shown_on_another_day_keeps_no_brand_out(days_ago: int, sold: int) -> None:
+    async def check() -> None:
+        today = 20_000
+        live = await LiveRanker.open(journey(), {"it": "truthful"}, clock="wall", now_ms=lambda: today * DAY_MS)
+
+        async def known(user: int) -> Known:
+            return Known({}, {"adv_01": 1_000}, today - days_ago)
+
+        live.known_of = known
+        offered = (Offer(advertiser="adv_01", pctr=0.5, pcvr=0.5),)
+        decided = await live.rank(Request(request=1, user=3, candidates=offered))
+        await live.close()
+        assert len(decided.slots) == sold
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize("told", [{"marks": {"adv_01": 1}}, {"shown": {"adv_02": 1}}])
+def test_a_request_that_tells_one_thing_is_decided_with_what_the_profile_knows_of_the_other(told: Any) -> None:
+    async def check() -> None:
+        today, seen = 20_000, []
+        live = await LiveRanker.open(journey(), {"it": "truthful"}, clock="wall", now_ms=lambda: today * DAY_MS)
+        decide = live._pages.decide
+
+        async def watched(answer: Any, request: Request, *more: Any) -> None:
+            seen.append({"marks": request.marks, "shown": request.shown})
+            await decide(answer, request, *more)
+
+        async def known(user: int) -> Known:
+            return Known({"adv_03": 4}, {"adv_04": 2}, today)
+
+        live._pages.decide = watched  # type: ignore[method-assign]
+        live.known_of = known
+        await live.rank(Request(request=1, user=3, **told))
+        await live.close()
+        assert seen == [{"marks": {"adv_03": 4}, "shown": {"adv_04": 2}} | told]
 
     asyncio.run(check())
 

@@ -186,6 +186,30 @@ def test_a_price_that_falls_sets_off_one_message_to_who_viewed_the_item(tmp_path
     run(check, tmp_path)
 
 
+def test_a_brand_that_the_user_met_often_enough_today_sends_no_message(tmp_path: Path) -> None:
+    cap = journey().world.fatigue.cap  # type: ignore[union-attr]
+    assert cap is not None
+
+    async def check(http: httpx.AsyncClient, kept: Consumers) -> None:
+        await tell(http, *({"id": "v", "kind": "view", "user": user, "item": 3} for user in ("7", "8")))
+        for user, met in (("7", cap), ("8", cap - 1)):
+            shown = ({"id": f"e{n}", "kind": "exposure", "user": user, "item": 3} for n in range(met))
+            await tell(http, *shown)
+        now = (await http.get("/v1/items/3")).json()["price_micros"]
+        await http.post("/v1/items", json={"items": [{"item": 3, "price_micros": now // 2}]})
+        for _ in range(100):
+            exports = [await kept.profiles.export(user) for user in ("7", "8")]
+            settled = [len(json.loads(told)["settled"]) for told in exports if told is not None]
+            if settled == [1, 1]:
+                break
+            await asyncio.sleep(0.02)
+        assert settled == [1, 1], "the one by a message, the other by none"
+        waiting = (await http.get("/v1/messages")).json()["messages"]
+        assert [(one["user"], one["item"]) for one in waiting] == [("8", 3)]
+
+    run(check, tmp_path)
+
+
 def test_a_mails_slot_shows_what_its_user_viewed_and_its_click_leads_there(tmp_path: Path) -> None:
     async def check(http: httpx.AsyncClient, kept: Consumers) -> None:
         await tell(http, {"id": "v", "kind": "view", "user": "7", "item": 33})
